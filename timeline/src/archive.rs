@@ -1,0 +1,37 @@
+//! The seam to where closed segments, inits, playlists and replay chunks are kept.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// What is kept under one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    pub body: Bytes,
+    pub content_type: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    #[error("nothing is kept under {0}")]
+    NotFound(String),
+    #[error("{0} is not a key: keys are relative paths of plain names")]
+    BadKey(String),
+    #[error("{key}: {source}")]
+    Io { key: String, source: std::io::Error },
+}
+
+/// Keys are the paths below `/broadcasts/`: `algebra-1/720p/17.m4s`. The same tree is in memory, on disk, in a
+/// bucket, behind the CDN and in the URL.
+#[async_trait]
+pub trait Archive: Send + Sync + 'static {
+    /// Whole or not at all: a reader sees the old object or the new one. Returns once it is safely kept.
+    async fn put(&self, key: &str, object: Object) -> Result<(), ArchiveError>;
+
+    async fn get(&self, key: &str) -> Result<Object, ArchiveError>;
+
+    /// Deleting what is not there is no error.
+    async fn delete(&self, key: &str) -> Result<(), ArchiveError>;
+
+    /// The names directly below a folder, folders and objects alike, in no order.
+    async fn list(&self, folder: &str) -> Result<Vec<String>, ArchiveError>;
+}

@@ -1,0 +1,250 @@
+//! The feed joins two stages: bounded, fan-out, each consumer with its own cursor. Nobody blocks the producer
+//! and nothing grows.
+//!
+//! A consumer that falls behind loses records. On the line itself ([`Policy::Line`]) that is a fault and is
+//! returned; a tap ([`Policy::Tap`]: previews, monitors) skips to the next keyframe and counts what it lost.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, broadcast};
+
+use crate::{Frame, MediaTime, Rendition, Track, TrackId};
+
+/// About 15 s of a four-rung ladder with sound: room for the burst of a respawned encoder that catches up.
+pub const CAPACITY: usize = 4096;
+
+/// What flows in a feed, and on its wire.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// A source track begins. Precedes its frames.
+    Track(Track),
+    /// A source track is over.
+    TrackEnded(TrackId),
+    /// A rendition begins. All of a ladder precede the first frame of any.
+    Rendition(Rendition),
+    Frame(Frame),
+    /// The publisher was heard (any RTP or RTCP, on any track) at this time. At least four a second while so.
+    Heard(MediaTime),
+    /// The line ends here; nothing follows.
+    End(MediaTime),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    Line,
+    Tap,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the consumer fell behind and {missed} records were lost")]
+pub struct Overflow {
+    pub missed: u64,
+}
+
+#[derive(Clone)]
+pub struct Producer(Arc<Shared>);
+
+struct Shared {
+    sender: broadcast::Sender<Record>,
+    /// Tracks and renditions now running: what a consumer that joins late must know first.
+    head: Mutex<Vec<Record>>,
+    keyframe_wanted: Notify,
+    skipped: AtomicU64,
+}
+
+impl Producer {
+    pub fn new() -> Self {
+        Self::with_capacity(CAPACITY)
+    }
+
+    pub fn with_capacity(records: usize) -> Self {
+        Producer(Arc::new(Shared {
+            sender: broadcast::Sender::new(records),
+            head: Mutex::default(),
+            keyframe_wanted: Notify::new(),
+            skipped: AtomicU64::new(0),
+        }))
+    }
+
+    /// Never waits. Without a consumer the record is dropped (but tracks and renditions are remembered).
+    pub fn send(&self, record: Record) {
+        let mut head = self.0.head();
+        match &record {
+            Record::Track(_) | Record::Rendition(_) => head.push(record.clone()),
+            Record::TrackEnded(id) => head.retain(|r| !matches!(r, Record::Track(t) if t.id == *id)),
+            Record::End(_) => head.push(record.clone()),
+            Record::Frame(_) | Record::Heard(_) => {}
+        }
+        // Sent under the lock, so that a consumer that subscribes now sees each announcement exactly once.
+        let _ = self.0.sender.send(record);
+    }
+
+    pub fn subscribe(&self, policy: Policy) -> Consumer {
+        let head = self.0.head();
+        Consumer {
+            receiver: self.0.sender.subscribe(),
+            head: head.clone().into_iter().collect(),
+            shared: Arc::downgrade(&self.0),
+            policy,
+            skipping: false,
+        }
+    }
+
+    /// Resolves when a consumer has asked for a keyframe since the last call.
+    pub async fn keyframe_wanted(&self) {
+        self.0.keyframe_wanted.notified().await;
+    }
+
+    /// Asks the publisher for a keyframe, as a consumer would.
+    pub fn request_keyframe(&self) {
+        self.0.keyframe_wanted.notify_one();
+    }
+
+    /// Records that taps have lost so far.
+    pub fn skipped(&self) -> u64 {
+        self.0.skipped.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Producer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Shared {
+    fn head(&self) -> MutexGuard<'_, Vec<Record>> {
+        // Nothing can panic while it is held.
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub struct Consumer {
+    receiver: broadcast::Receiver<Record>,
+    head: std::collections::VecDeque<Record>,
+    shared: std::sync::Weak<Shared>,
+    policy: Policy,
+    /// A tap that lost records shows no frame until the next video keyframe.
+    skipping: bool,
+}
+
+impl Consumer {
+    /// The next record; `None` once every producer is gone. Cancel-safe.
+    pub async fn next(&mut self) -> Result<Option<Record>, Overflow> {
+        if let Some(record) = self.head.pop_front() {
+            return Ok(Some(record));
+        }
+        loop {
+            match self.receiver.recv().await {
+                Ok(record) if self.skipping => {
+                    if let Some(record) = self.skip(record) {
+                        return Ok(Some(record));
+                    }
+                }
+                Ok(record) => return Ok(Some(record)),
+                Err(broadcast::error::RecvError::Closed) => return Ok(None),
+                Err(broadcast::error::RecvError::Lagged(missed)) => match self.policy {
+                    Policy::Line => return Err(Overflow { missed }),
+                    Policy::Tap => {
+                        self.count(missed);
+                        self.skipping = true;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Asks whoever produces for a keyframe. Requests that are not yet heard fold into one.
+    pub fn request_keyframe(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.keyframe_wanted.notify_one();
+        }
+    }
+
+    fn skip(&mut self, record: Record) -> Option<Record> {
+        match &record {
+            // Audio frames are all keyframes; a keyframe of any track is a clean place to go on from.
+            Record::Frame(frame) if !frame.keyframe => {
+                self.count(1);
+                return None;
+            }
+            Record::Frame(_) => self.skipping = false,
+            _ => {}
+        }
+        Some(record)
+    }
+
+    fn count(&self, missed: u64) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.skipped.fetch_add(missed, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Codec;
+    use bytes::Bytes;
+
+    fn frame(n: i64, keyframe: bool) -> Record {
+        Record::Frame(Frame {
+            track: TrackId(1),
+            at: MediaTime::from_ticks(n),
+            keyframe,
+            payload: Bytes::new(),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_late_consumer_learns_the_tracks_first() {
+        let producer = Producer::new();
+        let track = |id| {
+            Record::Track(Track {
+                id: TrackId(id),
+                codec: Codec::H264,
+            })
+        };
+        producer.send(track(1));
+        producer.send(track(2));
+        producer.send(Record::TrackEnded(TrackId(1)));
+        producer.send(frame(0, true));
+        let mut consumer = producer.subscribe(Policy::Line);
+        producer.send(frame(1, false));
+        assert_eq!(consumer.next().await, Ok(Some(track(2))));
+        assert_eq!(consumer.next().await, Ok(Some(frame(1, false))));
+        drop(producer);
+        assert_eq!(consumer.next().await, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn on_the_line_an_overflow_is_a_fault() {
+        let producer = Producer::with_capacity(4);
+        let mut consumer = producer.subscribe(Policy::Line);
+        (0..10).for_each(|n| producer.send(frame(n, false)));
+        assert_eq!(consumer.next().await, Err(Overflow { missed: 6 }));
+    }
+
+    #[tokio::test]
+    async fn a_slow_tap_goes_on_at_the_next_keyframe() {
+        let producer = Producer::with_capacity(4);
+        let mut tap = producer.subscribe(Policy::Tap);
+        (0..10).for_each(|n| producer.send(frame(n, n == 8)));
+        assert_eq!(tap.next().await, Ok(Some(frame(8, true))));
+        assert_eq!(tap.next().await, Ok(Some(frame(9, false))));
+        assert_eq!(producer.skipped(), 8);
+    }
+
+    #[tokio::test]
+    async fn keyframe_requests_fold() {
+        let producer = Producer::new();
+        let consumer = producer.subscribe(Policy::Line);
+        consumer.request_keyframe();
+        consumer.request_keyframe();
+        producer.keyframe_wanted().await;
+        let again = tokio::time::timeout(std::time::Duration::from_millis(1), producer.keyframe_wanted());
+        assert!(again.await.is_err());
+    }
+}

@@ -1,0 +1,83 @@
+//! What a run of frames is: a source's track, or a rendition of the ladder.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::Span;
+
+/// Names a track within one feed. Never reused: a publisher that returns brings new tracks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TrackId(pub u32);
+
+impl fmt::Display for TrackId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a publisher sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Codec {
+    /// Access units in Annex B byte-stream form; parameter sets precede each IDR.
+    H264,
+    Vp8,
+    /// 48 kHz; one packet per frame.
+    Opus,
+}
+
+impl Codec {
+    pub const fn is_video(self) -> bool {
+        !matches!(self, Codec::Opus)
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Codec::H264 => "H264",
+            Codec::Vp8 => "VP8",
+            Codec::Opus => "opus",
+        }
+    }
+}
+
+/// One track of a source, as the ingest announces it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Track {
+    pub id: TrackId,
+    pub codec: Codec,
+}
+
+/// The shape of a rendition's media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Media {
+    /// H.264, one frame per slot. Frames are length-prefixed NAL units (4 bytes), parameter sets only in `init`.
+    Video { width: u32, height: u32, frame: Span },
+    /// AAC-LC, one frame per 1,920 ticks. Frames are raw, without ADTS.
+    Audio { sample_rate: u32, channels: u32 },
+}
+
+/// One encoded version of a track: what the transcoder makes and the packager lists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rendition {
+    pub id: TrackId,
+    /// The folder it lives in: `720p`, `audio`.
+    pub name: String,
+    pub media: Media,
+    /// RFC 6381, as CODECS wants it: `avc1.64001f`, `mp4a.40.2`.
+    pub codec: String,
+    /// Peak and average rate in bits per second, without container overhead.
+    pub bandwidth: u32,
+    pub average_bandwidth: u32,
+    /// AVCDecoderConfigurationRecord or AudioSpecificConfig. Never changes during a broadcast.
+    pub init: Bytes,
+}
+
+impl Rendition {
+    pub const fn is_video(&self) -> bool {
+        matches!(self.media, Media::Video { .. })
+    }
+}
