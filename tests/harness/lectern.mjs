@@ -1,0 +1,179 @@
+/** A running Lectern: its own data folder, its own ports, its log in `out/`. */
+import { execFile, spawn } from 'node:child_process';
+import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { Final, until } from './until.mjs';
+
+const run = promisify(execFile);
+const TESTS = join(import.meta.dirname, '..');
+export const OUT = join(TESTS, 'out');
+export const BINARY = process.env.LECTERN_BIN ?? join(TESTS, '../target/debug/lectern');
+/** Longer than any clean shutdown may take: segments closed, rooms flushed. */
+const SHUTDOWN_MS = 20_000;
+
+/** A ladder for two shared cores, where the story is not about the picture's size. */
+export const SMALL_LADDER = `
+[transcoder]
+rungs = [
+  { name = "360p", height = 360, bitrate_kbps = 800 },
+  { name = "180p", height = 180, bitrate_kbps = 250 },
+]
+`;
+
+export class Lectern {
+  /** The server's address, without a slash at the end. */
+  url = '';
+  /** @type {import('node:child_process').ChildProcess} */ process;
+
+  /**
+   * @param {{story: string, config?: string, data?: string, args?: string[]}} options
+   *   `config`: sections of the configuration file beside `[ingest]`; `data`: a folder to go on with
+   */
+  static async start(options) {
+    const lectern = new Lectern(options);
+    await lectern.#listen();
+    return lectern;
+  }
+
+  /** @private */
+  constructor({ story, config = SMALL_LADDER, data, args = [] }) {
+    mkdirSync(OUT, { recursive: true });
+    this.data = data ?? mkdtempSync(join(tmpdir(), `lectern-${story}-`));
+    this.configFile = join(this.data, 'lectern.toml');
+    this.log = join(OUT, `${story}.log`);
+    this.args = args;
+    writeFileSync(this.configFile, `[ingest]\nudp = "127.0.0.1:0"\n${config}`);
+  }
+
+  async #listen() {
+    if (!existsSync(BINARY)) throw new Error(`no binary at ${BINARY}: build it first (cargo build), or set LECTERN_BIN`);
+    const args = ['serve', '--config', this.configFile, '--listen', '127.0.0.1:0', '--data', this.data, ...this.args];
+    this.process = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NO_COLOR: '1' } });
+    const log = createWriteStream(this.log, { flags: 'a' });
+    let text = '';
+    const take = (chunk) => {
+      log.write(chunk);
+      if (!this.url) text += chunk;
+    };
+    this.process.stdout.on('data', take);
+    this.process.stderr.on('data', take);
+    this.url = await until('the server says where it listens', () => {
+      if (this.process.exitCode !== null) throw new Final(`lectern left with ${this.process.exitCode}: ${text}`);
+      return /listening on (http:\/\/[\d.:]+)/.exec(text)?.[1];
+    });
+    await until('the server is ready', async () => (await fetch(`${this.url}/readyz`)).ok);
+  }
+
+  /** A clean stop; the data stay. @returns {Promise<number | null>} the exit code */
+  async stop() {
+    return this.#end('SIGTERM');
+  }
+
+  async kill9() {
+    return this.#end('SIGKILL');
+  }
+
+  async #end(signal) {
+    if (this.process.exitCode !== null || this.process.signalCode !== null) return this.process.exitCode;
+    const gone = once(this.process, 'exit');
+    this.process.kill(signal);
+    const stuck = setTimeout(() => this.process.kill('SIGKILL'), SHUTDOWN_MS);
+    await gone;
+    clearTimeout(stuck);
+    return this.process.exitCode;
+  }
+
+  /** The same data and configuration, a new process (and new ports). */
+  async restart() {
+    await this.stop();
+    this.url = '';
+    await this.#listen();
+  }
+
+  /** Stops and forgets the data. */
+  async discard() {
+    await this.stop();
+    rmSync(this.data, { recursive: true, force: true });
+  }
+
+  /** @param {string} broadcast @param {string} role @param {{name?: string, ttl?: string}} [options] */
+  async token(broadcast, role, { name = role, ttl } = {}) {
+    const args = ['token', '--broadcast', broadcast, '--role', role, '--name', name, '--data', this.data];
+    args.push('--config', this.configFile, ...(ttl ? ['--ttl', ttl] : []));
+    return (await run(BINARY, args)).stdout.trim();
+  }
+
+  /** Makes a broadcast through the API. @returns the broadcast with its host `token` */
+  async create(id, { title = id, guests } = {}) {
+    const operator = await this.token(id, 'operator');
+    const response = await this.api('POST', '/broadcasts', { token: operator, body: { id, title, guests } });
+    if (response.status !== 201) throw new Error(`create ${id}: ${response.status} ${JSON.stringify(response.body)}`);
+    return response.body;
+  }
+
+  async broadcast(id) {
+    return (await this.api('GET', `/broadcasts/${id}`)).body;
+  }
+
+  async end(id, token) {
+    const response = await this.api('POST', `/broadcasts/${id}/end`, { token });
+    if (response.status >= 300) throw new Error(`end ${id}: ${response.status} ${JSON.stringify(response.body)}`);
+    return response.body;
+  }
+
+  /** @param {string} method @param {string} path under /api/v1 @param {{token?: string, body?: unknown}} [options] */
+  async api(method, path, { token, body } = {}) {
+    const headers = { ...(token && { Authorization: `Bearer ${token}` }), ...(body !== undefined && { 'Content-Type': 'application/json' }) };
+    const response = await fetch(`${this.url}/api/v1${path}`, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+    return answer(response);
+  }
+
+  async get(path, init) {
+    return fetch(this.url + path, init);
+  }
+
+  /** The sum of a metric over all its labels that match; 0 where it was never counted. */
+  async metric(name, labels = '') {
+    const text = await (await this.get('/metrics')).text();
+    const lines = text.split('\n').filter((line) => line.startsWith(name) && /[{ ]/.test(line[name.length]) && line.includes(labels));
+    return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+  }
+
+  /** Transcoder processes below the server. @returns {number[]} */
+  children() {
+    return childrenOf(this.process.pid).filter((pid) => commandOf(pid).includes('transcode'));
+  }
+
+  /** Resident memory of a process. @returns {number} MiB */
+  static memory(pid) {
+    return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) / 1024;
+  }
+
+  /** Processor time a process has used. @returns {number} seconds */
+  static cpu(pid) {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ');
+    const TICKS_PER_SECOND = 100; // USER_HZ on Linux
+    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  }
+}
+
+/** A response read to its end: JSON where it is JSON. */
+export async function answer(response) {
+  const text = await response.text();
+  const json = /json/.test(response.headers.get('content-type') ?? '');
+  return { status: response.status, headers: response.headers, body: json && text ? JSON.parse(text) : text };
+}
+
+function childrenOf(pid) {
+  return readdirSync(`/proc/${pid}/task`)
+    .flatMap((task) => readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').trim().split(/\s+/))
+    .filter(Boolean)
+    .map(Number);
+}
+
+function commandOf(pid) {
+  return existsSync(`/proc/${pid}/cmdline`) ? readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0') : [];
+}

@@ -1,0 +1,109 @@
+/** A lecturer's page: a canvas with the picture clock and a beep from the same clock, published over WHIP. */
+import { draw } from './picture-clock.mjs';
+
+const FRAME_MS = 1000 / 30;
+const BEEP_SECONDS = 0.06;
+const canvas = document.querySelector('canvas');
+const context = canvas.getContext('2d');
+let session = null;
+
+globalThis.lecturer = { publish, resize, hangUp, vanish, state: () => session?.connection.connectionState, media };
+
+/** The picture and the sound, for whoever publishes them. */
+function media(width, height) {
+  resize(width, height);
+  setInterval(paint, FRAME_MS);
+  const picture = canvas.captureStream();
+  return new MediaStream([...picture.getVideoTracks(), ...beeps().getAudioTracks()]);
+}
+
+/** @param {{url: string, token: string, width: number, height: number, codec?: string, port?: number}} options */
+async function publish({ url, token, width, height, codec, port }) {
+  globalThis.lectureMedia ??= media(width, height);
+  const connection = new RTCPeerConnection();
+  session = { connection, token, location: null };
+  addTracks(connection, globalThis.lectureMedia, codec);
+  await connection.setLocalDescription();
+  const headers = { 'Content-Type': 'application/sdp', Authorization: `Bearer ${token}` };
+  const response = await fetch(url, { method: 'POST', headers, body: connection.localDescription.sdp });
+  const body = await response.text();
+  if (response.status !== 201) return { status: response.status, body };
+  session.location = new URL(response.headers.get('Location'), url).href;
+  await connection.setRemoteDescription({ type: 'answer', sdp: through(body, port) });
+  await connected(connection);
+  return { status: response.status, location: session.location };
+}
+
+function resize(width, height) {
+  [canvas.width, canvas.height] = [width, height];
+}
+
+async function hangUp() {
+  const { connection, location, token } = session;
+  connection.close();
+  return (await fetch(location, { method: 'DELETE', headers: { Authorization: `Bearer ${token}` } })).status;
+}
+
+/** Gone without a DELETE. */
+function vanish() {
+  session.connection.close();
+}
+
+function addTracks(connection, stream, codec) {
+  const [video] = stream.getVideoTracks();
+  // A lecture's picture is read, not watched: keep its size when the path is thin.
+  video.contentHint = 'detail';
+  const sender = connection.addTransceiver(video, { direction: 'sendonly', streams: [stream] });
+  connection.addTransceiver(stream.getAudioTracks()[0], { direction: 'sendonly', streams: [stream] });
+  if (!codec) return;
+  const wanted = ({ mimeType }) => mimeType === `video/${codec}` || /rtx$/.test(mimeType);
+  sender.setCodecPreferences(RTCRtpSender.getCapabilities('video').codecs.filter(wanted));
+}
+
+/** With `port`, every candidate of the answer points to a relay in between. */
+const through = (sdp, port) => (port ? sdp.replace(/(a=candidate:(?:\S+ ){5})\d+/g, `$1${port}`) : sdp);
+
+const connected = (connection) =>
+  new Promise((resolve, reject) => {
+    const check = () => {
+      if (connection.connectionState === 'connected') resolve();
+      if (connection.connectionState === 'failed') reject(new Error('WebRTC did not connect'));
+    };
+    connection.addEventListener('connectionstatechange', check);
+    check();
+  });
+
+function paint() {
+  const { width, height } = canvas;
+  const now = performance.timeOrigin + performance.now();
+  context.fillStyle = `hsl(${(now / 50) % 360} 30% 40%)`;
+  context.fillRect(0, 0, width, height);
+  context.fillStyle = '#eee';
+  context.fillRect(((now / 10) % 1) * width, height / 2, width / 10, height / 10);
+  context.font = `${height / 8}px sans-serif`;
+  context.fillText(new Date(now).toISOString().slice(11, 23), width * 0.3, height * 0.8);
+  draw(context, width, height, now);
+}
+
+/** 1 kHz for 60 ms from each whole second of the clock. */
+function beeps() {
+  const audio = new AudioContext({ sampleRate: 48000, latencyHint: 'interactive' });
+  const out = audio.createMediaStreamDestination();
+  let next = 0;
+  const schedule = () => {
+    const now = performance.timeOrigin + performance.now();
+    const second = Math.ceil(now / 1000) * 1000;
+    if (second === next) return;
+    next = second;
+    beep(audio, out, audio.currentTime + (second - now) / 1000);
+  };
+  setInterval(schedule, 200);
+  return out.stream;
+}
+
+function beep(audio, out, at) {
+  const [tone, gain] = [new OscillatorNode(audio, { frequency: 1000 }), new GainNode(audio, { gain: 0.5 })];
+  tone.connect(gain).connect(out);
+  tone.start(at);
+  tone.stop(at + BEEP_SECONDS);
+}

@@ -1,0 +1,45 @@
+/** A lecturer in Chromium: a canvas with the picture clock, beeps, and a page's own WHIP client. */
+import { newWindow, servePages } from '../browser.mjs';
+
+export class CanvasPublisher {
+  /** @param {import('playwright-core').Browser} browser @param {string} story */
+  static async open(browser, story) {
+    const pages = await servePages();
+    const page = await newWindow(browser, `${story}-lecturer`);
+    await page.goto(`${pages.url}/publisher.html`);
+    return new CanvasPublisher(page, pages);
+  }
+
+  /** @private */
+  constructor(page, pages) {
+    Object.assign(this, { page, pages });
+  }
+
+  /**
+   * On air. @param {string} url of the WHIP endpoint @param {string} token
+   * @param {{width?: number, height?: number, codec?: 'VP8' | 'H264', port?: number}} [options] `port`: of a relay
+   * @returns {Promise<{status: number, body?: string}>}
+   */
+  async publish(url, token, { width = 640, height = 360, codec, port } = {}) {
+    return this.page.evaluate((options) => lecturer.publish(options), { url, token, width, height, codec, port });
+  }
+
+  async resize(width, height) {
+    await this.page.evaluate(([w, h]) => lecturer.resize(w, h), [width, height]);
+  }
+
+  /** @returns {Promise<number>} the status of the DELETE */
+  async hangUp() {
+    return this.page.evaluate(() => lecturer.hangUp());
+  }
+
+  /** The connection closes; nobody says goodbye. */
+  async vanish() {
+    await this.page.evaluate(() => lecturer.vanish());
+  }
+
+  async close() {
+    await this.page.context().close();
+    this.pages.close();
+  }
+}
