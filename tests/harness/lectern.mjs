@@ -99,16 +99,16 @@ export class Lectern {
     rmSync(this.data, { recursive: true, force: true });
   }
 
-  /** @param {string} broadcast @param {string} role @param {{name?: string, ttl?: string}} [options] */
+  /** @param {string | null} broadcast null: every one @param {string} role @param {{name?: string, ttl?: string}} [options] */
   async token(broadcast, role, { name = role, ttl } = {}) {
-    const args = ['token', '--broadcast', broadcast, '--role', role, '--name', name, '--data', this.data];
-    args.push('--config', this.configFile, ...(ttl ? ['--ttl', ttl] : []));
+    const args = ['token', '--role', role, '--name', name, '--data', this.data, '--config', this.configFile];
+    args.push(...(broadcast ? ['--broadcast', broadcast] : ['--all']), ...(ttl ? ['--ttl', ttl] : []));
     return (await run(BINARY, args)).stdout.trim();
   }
 
   /** Makes a broadcast through the API. @returns the broadcast with its host `token` */
   async create(id, { title = id, guests } = {}) {
-    const operator = await this.token(id, 'operator');
+    const operator = await this.token(null, 'operator');
     const response = await this.api('POST', '/broadcasts', { token: operator, body: { id, title, guests } });
     if (response.status !== 201) throw new Error(`create ${id}: ${response.status} ${JSON.stringify(response.body)}`);
     return response.body;

@@ -29,4 +29,18 @@ export async function until(what, ask, { within = DEFAULT_WITHIN_MS, every = 100
   }
 }
 
+/** A promise, but not for ever. @template T @param {string} what @param {Promise<T>} promise @returns {Promise<T>} */
+export async function soon(what, promise, within = DEFAULT_WITHIN_MS) {
+  const late = new AbortController();
+  const timeout = sleep(within, null, { signal: late.signal }).then(() => {
+    throw new Error(`waited ${within / 1000} s in vain for ${what}`);
+  });
+  try {
+    return await Promise.race([promise, timeout]);
+  } finally {
+    late.abort();
+    timeout.catch(() => {});
+  }
+}
+
 const describe = (value) => (value instanceof Error ? value.message : JSON.stringify(value));

@@ -7,7 +7,7 @@ const canvas = document.querySelector('canvas');
 const context = canvas.getContext('2d');
 let session = null;
 
-globalThis.lecturer = { publish, resize, hangUp, vanish, state: () => session?.connection.connectionState, media };
+globalThis.lecturer = { publish, resize, hangUp, vanish, serverPort };
 
 /** The picture and the sound, for whoever publishes them. */
 function media(width, height) {
@@ -21,13 +21,14 @@ function media(width, height) {
 async function publish({ url, token, width, height, codec, port }) {
   globalThis.lectureMedia ??= media(width, height);
   const connection = new RTCPeerConnection();
-  session = { connection, token, location: null };
+  session = { connection, token, location: null, answer: '' };
   addTracks(connection, globalThis.lectureMedia, codec);
   await connection.setLocalDescription();
   const headers = { 'Content-Type': 'application/sdp', Authorization: `Bearer ${token}` };
   const response = await fetch(url, { method: 'POST', headers, body: connection.localDescription.sdp });
   const body = await response.text();
   if (response.status !== 201) return { status: response.status, body };
+  session.answer = body;
   session.location = new URL(response.headers.get('Location'), url).href;
   await connection.setRemoteDescription({ type: 'answer', sdp: through(body, port) });
   await connected(connection);
@@ -48,6 +49,9 @@ async function hangUp() {
 function vanish() {
   session.connection.close();
 }
+
+/** The server's UDP port, as its answer says. */
+const serverPort = () => Number(/a=candidate:(?:\S+ ){5}(\d+)/.exec(session.answer)[1]);
 
 function addTracks(connection, stream, codec) {
   const [video] = stream.getVideoTracks();

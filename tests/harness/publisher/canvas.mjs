@@ -38,6 +38,11 @@ export class CanvasPublisher {
     await this.page.evaluate(() => lecturer.vanish());
   }
 
+  /** The UDP port that the server's answer named. @returns {Promise<number>} */
+  async serverPort() {
+    return this.page.evaluate(() => lecturer.serverPort());
+  }
+
   async close() {
     await this.page.context().close();
     this.pages.close();
