@@ -8,9 +8,11 @@ export class Relay {
   /** Nothing gets through. */
   cut = false;
 
-  /** @param {number} serverPort */
-  static async open(serverPort) {
-    const relay = new Relay(serverPort);
+  /** Where the server listens; before that is known, nothing gets through. */
+  serverPort = 0;
+
+  static async open() {
+    const relay = new Relay();
     relay.front.bind(0, '127.0.0.1');
     await once(relay.front, 'listening');
     relay.port = relay.front.address().port;
@@ -18,8 +20,7 @@ export class Relay {
   }
 
   /** @private */
-  constructor(serverPort) {
-    this.serverPort = serverPort;
+  constructor() {
     this.front = createSocket('udp4');
     /** @type {Map<string, import('node:dgram').Socket>} a socket towards the server for each peer */
     this.backs = new Map();
@@ -42,7 +43,7 @@ export class Relay {
   }
 
   #after(delay, send) {
-    if (this.cut || this.closed) return;
+    if (this.cut || this.closed || !this.serverPort) return;
     if (delay) setTimeout(() => this.closed || send(), delay);
     else send();
   }

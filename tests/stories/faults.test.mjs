@@ -81,7 +81,8 @@ describe('the line goes on', () => {
   });
 
   test('when the network is away for ten seconds, without a word', ONE, async (t) => {
-    relay = await Relay.open(await lecturer.serverPort());
+    relay = await Relay.open();
+    relay.serverPort = await lecturer.serverPort();
     await lecturer.hangUp();
     assert.equal((await lecturer.publish(url(), token, { port: relay.port })).status, 201);
     await assertShowsTheLecture(t, 'through a relay');

@@ -89,8 +89,9 @@ describe('pictures that come 300 ms late', () => {
 
   before(async () => {
     ({ token } = await lectern.create(id));
-    relay = await Relay.open(await serverPort());
+    relay = await Relay.open();
     publisher = ProcessPublisher.obs('sync', { url: whip(id), token, seconds: 45, port: relay.port });
+    relay.serverPort = (await publisher.said('answer')).serverPort;
     all = await playlists(id);
     ({ origin } = await lectern.broadcast(id));
   });
@@ -118,9 +119,4 @@ describe('pictures that come 300 ms late', () => {
   });
 
   const late = () => lectern.metric('lectern_transcoder_late_pictures_total', id);
-
-  /** As an answer to an offer of another lecture says. */
-  async function serverPort() {
-    return lectern.udpPort();
-  }
 });

@@ -2,7 +2,9 @@
 import { draw } from './picture-clock.mjs';
 
 const FRAME_MS = 1000 / 30;
-const BEEP_SECONDS = 0.06;
+const SAMPLE_RATE = 48_000;
+const BLOCK_MS = 10;
+const BEEP_MS = 60;
 const canvas = document.querySelector('canvas');
 const context = canvas.getContext('2d');
 let session = null;
@@ -51,7 +53,9 @@ function vanish() {
 }
 
 /** The server's UDP port, as its answer says. */
-const serverPort = () => Number(/a=candidate:(?:\S+ ){5}(\d+)/.exec(session.answer)[1]);
+function serverPort() {
+  return Number(/a=candidate:(?:\S+ ){5}(\d+)/.exec(session.answer)[1]);
+}
 
 function addTracks(connection, stream, codec) {
   const [video] = stream.getVideoTracks();
@@ -89,25 +93,28 @@ function paint() {
   draw(context, width, height, now);
 }
 
-/** 1 kHz for 60 ms from each whole second of the clock. */
+/**
+ * 1 kHz for 60 ms from each whole second of the clock. Written sample by sample: a headless browser has no sound card,
+ * and the clock that it pretends to have runs some percent slow.
+ */
 function beeps() {
-  const audio = new AudioContext({ sampleRate: 48000, latencyHint: 'interactive' });
-  const out = audio.createMediaStreamDestination();
-  let next = 0;
-  const schedule = () => {
-    const now = performance.timeOrigin + performance.now();
-    const second = Math.ceil(now / 1000) * 1000;
-    if (second === next) return;
-    next = second;
-    beep(audio, out, audio.currentTime + (second - now) / 1000);
-  };
-  setInterval(schedule, 200);
-  return out.stream;
+  const track = new MediaStreamTrackGenerator({ kind: 'audio' });
+  const writer = track.writable.getWriter();
+  const start = performance.timeOrigin + performance.now();
+  let blocks = 0;
+  setInterval(() => {
+    const due = (performance.timeOrigin + performance.now() - start) / BLOCK_MS;
+    for (; blocks < due; blocks++) writer.write(block(start + blocks * BLOCK_MS, blocks));
+  }, BLOCK_MS);
+  return new MediaStream([track]);
 }
 
-function beep(audio, out, at) {
-  const [tone, gain] = [new OscillatorNode(audio, { frequency: 1000 }), new GainNode(audio, { gain: 0.5 })];
-  tone.connect(gain).connect(out);
-  tone.start(at);
-  tone.stop(at + BEEP_SECONDS);
+/** @param {number} ms the time of its first sample, on the clock @param {number} n */
+function block(ms, n) {
+  const data = new Float32Array((SAMPLE_RATE * BLOCK_MS) / 1000);
+  for (let i = 0; i < data.length; i++) {
+    const within = (ms + (i * 1000) / SAMPLE_RATE) % 1000;
+    data[i] = within < BEEP_MS ? Math.sin(2 * Math.PI * within) / 2 : 0;
+  }
+  return new AudioData({ format: 'f32', sampleRate: SAMPLE_RATE, numberOfFrames: data.length, numberOfChannels: 1, timestamp: n * BLOCK_MS * 1000, data });
 }

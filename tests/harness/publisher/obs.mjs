@@ -35,7 +35,8 @@ async function publish(offer) {
   const headers = { 'Content-Type': 'application/sdp', Authorization: `Bearer ${token}` };
   const response = await fetch(url, { method: 'POST', headers, body: offer });
   const answer = await response.text();
-  say('answer', { status: response.status, body: response.status === 201 ? undefined : answer });
+  const serverPort = Number(/a=candidate:(?:\S+ ){5}(\d+)/.exec(answer)?.[1]);
+  say('answer', response.status === 201 ? { status: 201, serverPort } : { status: response.status, body: answer });
   if (response.status !== 201) return leave(2);
   connection.setRemoteDescription(port ? answer.replace(/(a=candidate:(?:\S+ ){5})\d+/g, `$1${port}`) : answer, 'answer');
   const location = new URL(response.headers.get('location'), url);
