@@ -1,0 +1,201 @@
+//! A living synthetic lecture: pictures and sound made in real time, as a publisher's camera would.
+//!
+//! Every picture carries the picture clock of its own capture; each whole second there is a flash and a beep. All
+//! of it is a function of the time alone, and driven by the clock, not by the encoder.
+
+mod beep;
+mod encoder;
+mod picture;
+pub mod picture_clock;
+mod scene;
+mod sketch;
+mod slides;
+mod slots;
+#[cfg(test)]
+mod tests;
+mod type_face;
+
+use timeline::feed::{Producer, Record};
+use timeline::{Codec, Span, Timeline, Track, TrackId, WallTime};
+use tokio_util::sync::CancellationToken;
+
+use encoder::Encoder;
+use picture::Picture;
+use scene::Scene;
+use slots::{Clock, Slots};
+
+pub const VIDEO: TrackId = TrackId(1);
+pub const AUDIO: TrackId = TrackId(2);
+
+/// One Opus packet.
+const PACKET: Span = Span::from_millis(20);
+const PACKET_SAMPLES: usize = 960;
+
+/// After a stall so much sound is made up for; what is older stays silent.
+const CATCH_UP_PACKETS: i64 = 50;
+
+/// Six times a second: the feed asks for at least four.
+const HEARD_EVERY_FRAMES: i64 = 5;
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// A multiple of 8.
+    pub width: usize,
+    /// Even.
+    pub height: usize,
+    /// The span of one picture.
+    pub frame: Span,
+    pub bitrate_kbps: u32,
+    pub audio_bitrate_kbps: u32,
+    /// Frames from one keyframe to the next, unless one is asked for.
+    pub keyframe_every: u32,
+    /// What the frames' times refer to.
+    pub timeline: Timeline,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "a lecture of {width}x{height} cannot be drawn: at least 320x180, a width that is a multiple of 8, an even height"
+    )]
+    BadSize { width: usize, height: usize },
+    #[error("a frame of {0} is not between 1/120 s and 1 s")]
+    BadFrame(Span),
+    #[error("the lecture's encoder does not start: {0}")]
+    Start(String),
+    #[error("the lecture's encoder failed: {0}")]
+    Encoder(String),
+}
+
+impl Config {
+    /// 720p at 30 frames a second, as a publisher would send it.
+    pub fn new(timeline: Timeline) -> Self {
+        Config {
+            width: 1280,
+            height: 720,
+            frame: Span::from_ticks(3_000),
+            bitrate_kbps: 2_000,
+            audio_bitrate_kbps: 96,
+            keyframe_every: 60,
+            timeline,
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let (width, height) = (self.width, self.height);
+        // Up to 8K: what H.264 can carry.
+        let sizes = (320..=7680).contains(&width) && (180..=4320).contains(&height);
+        if !sizes || !width.is_multiple_of(8) || !height.is_multiple_of(2) {
+            return Err(Error::BadSize { width, height });
+        }
+        match self.frame.ticks() {
+            750..=90_000 => Ok(()),
+            _ => Err(Error::BadFrame(self.frame)),
+        }
+    }
+}
+
+/// Sends the lecture's tracks and frames to `out` until `stop`, then the end of it.
+pub async fn lecture(config: Config, out: Producer, stop: CancellationToken) -> Result<(), Error> {
+    config.check()?;
+    let easel = Easel::new(&config)?;
+    let clock = Clock::now();
+    for (id, codec) in [(VIDEO, Codec::H264), (AUDIO, Codec::Opus)] {
+        out.send(Record::Track(Track { id, codec }));
+    }
+    let encoder = Encoder::start(&config, config.timeline.at(clock.wall()), out.clone())?;
+
+    let outcome = tokio::select! {
+        () = show(&config, &encoder, clock, easel, &out) => Ok(()),
+        () = sound(&config, &encoder, clock) => Ok(()),
+        () = answer_keyframe_requests(&encoder, &out) => Ok(()),
+        fault = encoder.fault() => Err(fault),
+        () = stop.cancelled() => Ok(()),
+    };
+    // First, so that no frame follows the end.
+    drop(encoder);
+    [VIDEO, AUDIO]
+        .into_iter()
+        .for_each(|id| out.send(Record::TrackEnded(id)));
+    out.send(Record::End(config.timeline.at(clock.wall())));
+    outcome
+}
+
+/// A picture in each slot. A slot that is missed, or that comes while the encoder is behind, stays empty.
+async fn show(config: &Config, encoder: &Encoder, clock: Clock, mut easel: Easel, out: &Producer) {
+    let slots = Slots::new(config.timeline, config.frame);
+    let mut next = slots.containing(clock.wall()) + 1;
+    loop {
+        tokio::time::sleep_until(clock.instant(slots.wall(next))).await;
+        let slot = slots.containing(clock.wall()).max(next);
+        count_skipped(slot - next);
+        if encoder.is_behind() {
+            count_skipped(1);
+        } else {
+            easel = easel.drawn(slots.wall(slot)).await;
+            encoder.picture(slots.at(slot), &easel.picture);
+        }
+        if slot % HEARD_EVERY_FRAMES == 0 {
+            out.send(Record::Heard(config.timeline.at(clock.wall())));
+        }
+        next = slot + 1;
+    }
+}
+
+/// A packet of sound as soon as its last sample is captured.
+async fn sound(config: &Config, encoder: &Encoder, clock: Clock) {
+    let slots = Slots::new(config.timeline, PACKET);
+    let mut next = slots.containing(clock.wall()) + 1;
+    loop {
+        tokio::time::sleep_until(clock.instant(slots.wall(next + 1))).await;
+        let complete = slots.containing(clock.wall()).max(next + 1);
+        for slot in next.max(complete - CATCH_UP_PACKETS)..complete {
+            let mut samples = Vec::with_capacity(PACKET_SAMPLES * beep::CHANNELS);
+            beep::render(slot * PACKET_SAMPLES as i64, PACKET_SAMPLES, &mut samples);
+            encoder.sound(slots.at(slot), &samples);
+        }
+        next = complete;
+    }
+}
+
+async fn answer_keyframe_requests(encoder: &Encoder, out: &Producer) {
+    loop {
+        out.keyframe_wanted().await;
+        encoder.force_keyframe();
+    }
+}
+
+fn count_skipped(frames: i64) {
+    metrics::counter!("lectern_lecture_skipped_frames").increment(frames as u64);
+}
+
+/// The scene and the picture it is drawn into.
+struct Easel {
+    scene: Scene,
+    picture: Picture,
+}
+
+impl Easel {
+    fn new(config: &Config) -> Result<Self, Error> {
+        let (width, height) = (config.width, config.height);
+        let scene = Scene::new(width, height, config.frame).ok_or(Error::BadSize { width, height })?;
+        Ok(Easel {
+            scene,
+            picture: Picture::black(width, height),
+        })
+    }
+
+    /// Off the async threads: a millisecond or two.
+    async fn drawn(mut self, wall: WallTime) -> Self {
+        let drawing = tokio::task::spawn_blocking(move || {
+            self.scene.draw(&mut self.picture, wall);
+            self
+        });
+        match drawing.await {
+            Ok(easel) => easel,
+            Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
+            // The runtime is going down, and this task with it.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
