@@ -1,0 +1,295 @@
+//! When was a frame captured, on the server's clock?
+//!
+//! Sender reports map a track's RTP time to the publisher's NTP clock, which aligns the tracks with each other.
+//! That clock may be a day wrong; it is mapped to ours by `offset = min(arrival − NTP) − RTT/2` over a window:
+//! the report that travelled fastest tells it best. Until a track's first report (and for ever if none comes)
+//! its capture time is its arrival time, minimum-filtered: late by encoding and travel, but never jumpy.
+//!
+//! The map that frames see is *slewed* towards the best known one, fast for the first seconds of a track and
+//! slowly afterwards, so that it neither steps nor runs backwards. An error of more than [`STEP`] is no drift
+//! (a sender that jumped in its timestamps) and is corrected at once, forward or by standing still.
+
+mod window;
+
+use timeline::{Span, WallTime};
+
+use window::WindowMin;
+
+/// The offset's window: long enough to hold a report that did not queue, short enough that 100 ppm of drift
+/// are 3 ms.
+const WINDOW_NS: i64 = 30 * SECOND_NS;
+const SECOND_NS: i64 = 1_000_000_000;
+/// A track settles for so long after its first packet: browsers may send the first audio report after 5 s.
+const SETTLING_NS: i64 = 15 * SECOND_NS;
+/// Slew while settling, 5 %: 50 ms of travel are gone in a second; frames keep their order and come 5 % closer.
+const FAST_SLEW: i64 = 20;
+/// Slew afterwards, 0.5 %: fifty times the drift of a bad crystal, and nothing anybody sees or hears.
+const SLOW_SLEW: i64 = 200;
+/// More is not an error to slew away.
+const STEP_NS: i64 = SECOND_NS;
+/// Reports of one track must agree with each other to this, or the publisher's clock was set.
+const DISAGREEMENT_NS: i64 = 500 * 1_000_000;
+/// By its report, media came at most this late (encoder queues reach seconds) …
+const MAX_AGE_NS: i64 = 10 * SECOND_NS;
+/// … and no sooner than it was captured, give or take the error of the offset.
+const MIN_AGE_NS: i64 = -200 * 1_000_000;
+
+/// A report as it came: RFC 3550 §6.4.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SenderReport {
+    /// 32.32 fixed point seconds since 1900.
+    pub ntp: u64,
+    pub rtp: u32,
+    pub arrival: WallTime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadReport {
+    /// No media yet, so that its RTP time says nothing. Kept until there is.
+    Early,
+    /// A placeholder: OBS begins with RTP 0xFFFFFFFF, others with NTP 0.
+    Placeholder,
+    /// Not newer than the last one.
+    Old,
+    /// It contradicts the reports before it. Believed if the next one agrees with it.
+    Contradiction,
+    /// By it, media would have come before its capture or many seconds late.
+    Absurd,
+}
+
+/// The capture clock of one publisher.
+#[derive(Debug)]
+pub(crate) struct CaptureClock {
+    /// Arrival − NTP − RTT/2 of all tracks' reports: one clock wrote them all.
+    offsets: WindowMin,
+    tracks: Vec<Track>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TrackIndex(usize);
+
+#[derive(Debug)]
+struct Track {
+    rate: i64,
+    /// Extended RTP time of the newest packet.
+    newest: Option<i64>,
+    first: i64,
+    /// Arrival − RTP time.
+    arrivals: WindowMin,
+    last_arrival: i64,
+    early: Option<SenderReport>,
+    report: Option<Point>,
+    suspect: Option<Point>,
+    /// Wall time at RTP time 0 as frames see it, and the RTP time (ns) up to which it is slewed.
+    phase: Option<(i64, i64)>,
+    given: Option<WallTime>,
+}
+
+/// One place where RTP time and the publisher's clock meet, both in ns.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    ntp: i64,
+    rtp: i64,
+}
+
+impl CaptureClock {
+    pub fn new() -> Self {
+        CaptureClock {
+            offsets: WindowMin::new(WINDOW_NS),
+            tracks: Vec::new(),
+        }
+    }
+
+    pub fn add_track(&mut self, rate: u32) -> TrackIndex {
+        self.tracks.push(Track::new(rate));
+        TrackIndex(self.tracks.len() - 1)
+    }
+
+    /// The track begins again, as another source.
+    pub fn restart(&mut self, track: TrackIndex) {
+        let track = &mut self.tracks[track.0];
+        *track = Track {
+            rate: track.rate,
+            ..Track::new(1)
+        };
+    }
+
+    /// A packet of the track came.
+    pub fn arrived(&mut self, track: TrackIndex, rtp: u32, at: WallTime, rtt: Span) {
+        let track_state = &mut self.tracks[track.0];
+        track_state.arrived(rtp, at);
+        if let Some(report) = track_state.early.take() {
+            let _ = self.report(track, report, rtt);
+        }
+    }
+
+    pub fn report(&mut self, track: TrackIndex, report: SenderReport, rtt: Span) -> Result<(), BadReport> {
+        let state = &mut self.tracks[track.0];
+        if report.rtp == u32::MAX || report.ntp == 0 {
+            return Err(BadReport::Placeholder);
+        }
+        if state.newest.is_none() {
+            state.early = Some(report);
+            return Err(BadReport::Early);
+        }
+        let point = Point {
+            ntp: unix_nanos(report.ntp),
+            rtp: state.nanos(state.extend(report.rtp)),
+        };
+        let clock_was_set = state.agree(point)?;
+        let arrival = report.arrival.unix_nanos();
+        let offset = arrival - point.ntp - rtt.nanos() / 2;
+        let best = match self.offsets.min() {
+            Some(best) if !clock_was_set => best.min(offset),
+            _ => offset,
+        };
+        let age = state.last_arrival - (point.ntp + best + state.newest_nanos() - point.rtp);
+        if !(MIN_AGE_NS..=MAX_AGE_NS).contains(&age) {
+            return Err(BadReport::Absurd);
+        }
+        if clock_was_set {
+            self.forget();
+        }
+        self.offsets.push(arrival, offset);
+        self.tracks[track.0].report = Some(point);
+        Ok(())
+    }
+
+    /// The capture time of a frame. Later frames of a track get later times.
+    pub fn capture(&mut self, track: TrackIndex, rtp: u32) -> WallTime {
+        let offset = self.offsets.min();
+        self.tracks[track.0].capture(rtp, offset)
+    }
+
+    /// Our clock − the publisher's, as far as reports tell.
+    pub fn offset(&self) -> Option<Span> {
+        self.offsets.min().map(Span::from_nanos)
+    }
+
+    /// The publisher's clock was set: what was known by the old one is worth nothing.
+    fn forget(&mut self) {
+        self.offsets.clear();
+        for track in &mut self.tracks {
+            track.report = None;
+            track.suspect = None;
+        }
+    }
+}
+
+impl Track {
+    fn new(rate: u32) -> Self {
+        Track {
+            rate: i64::from(rate.max(1)),
+            newest: None,
+            first: 0,
+            arrivals: WindowMin::new(WINDOW_NS),
+            last_arrival: 0,
+            early: None,
+            report: None,
+            suspect: None,
+            phase: None,
+            given: None,
+        }
+    }
+
+    fn arrived(&mut self, rtp: u32, at: WallTime) {
+        let at = at.unix_nanos();
+        let rtp = self.extend(rtp);
+        if self.newest.is_none() {
+            self.first = self.nanos(rtp);
+        }
+        let expected = self.arrivals.min();
+        let offset = at - self.nanos(rtp);
+        // The sender's timestamps jumped (a new capture device): its past says nothing about its future.
+        if expected.is_some_and(|expected| (offset - expected).abs() > MAX_AGE_NS + STEP_NS) {
+            self.arrivals.clear();
+            self.report = None;
+            self.suspect = None;
+        }
+        self.newest = Some(rtp.max(self.newest.unwrap_or(rtp)));
+        self.last_arrival = at;
+        self.arrivals.push(at, offset);
+    }
+
+    /// Whether the publisher's clock was set since the track's last report, by two reports that agree.
+    fn agree(&mut self, point: Point) -> Result<bool, BadReport> {
+        let Some(last) = self.report else { return Ok(false) };
+        if point.agrees_with(last) {
+            if point.ntp <= last.ntp {
+                return Err(BadReport::Old);
+            }
+            self.suspect = None;
+            return Ok(false);
+        }
+        match self.suspect.replace(point) {
+            Some(suspect) if point.agrees_with(suspect) && point.ntp > suspect.ntp => Ok(true),
+            _ => Err(BadReport::Contradiction),
+        }
+    }
+
+    fn capture(&mut self, rtp: u32, offset: Option<i64>) -> WallTime {
+        let rtp = self.nanos(self.extend(rtp));
+        let target = self.target(offset).unwrap_or(0);
+        let phase = match self.phase {
+            None => target,
+            Some((phase, _)) if (target - phase).abs() > STEP_NS => target,
+            Some((phase, since)) => {
+                let passed = (rtp - since).max(0);
+                let slew = if rtp - self.first < SETTLING_NS {
+                    FAST_SLEW
+                } else {
+                    SLOW_SLEW
+                };
+                phase + (target - phase).clamp(-passed / slew, passed / slew)
+            }
+        };
+        let since = self.phase.map_or(rtp, |(_, since)| since.max(rtp));
+        self.phase = Some((phase, since));
+        let at = WallTime::from_unix_nanos(rtp.saturating_add(phase));
+        let at = self.given.map_or(at, |last| at.max(last + Span::from_ticks(1)));
+        self.given = Some(at);
+        at
+    }
+
+    /// Wall time at RTP time 0, by the best that is known.
+    fn target(&self, offset: Option<i64>) -> Option<i64> {
+        let reported = self
+            .report
+            .zip(offset)
+            .map(|(point, offset)| point.ntp + offset - point.rtp);
+        reported.or_else(|| self.arrivals.min())
+    }
+
+    /// The extended RTP time nearest to the newest.
+    fn extend(&self, rtp: u32) -> i64 {
+        match self.newest {
+            None => i64::from(rtp),
+            Some(newest) => newest + i64::from(rtp.wrapping_sub(newest as u32) as i32),
+        }
+    }
+
+    fn nanos(&self, rtp: i64) -> i64 {
+        (i128::from(rtp) * i128::from(SECOND_NS) / i128::from(self.rate)) as i64
+    }
+
+    fn newest_nanos(&self) -> i64 {
+        self.newest.map_or(0, |newest| self.nanos(newest))
+    }
+}
+
+impl Point {
+    fn agrees_with(self, other: Point) -> bool {
+        ((self.ntp - other.ntp) - (self.rtp - other.rtp)).abs() <= DISAGREEMENT_NS
+    }
+}
+
+/// NTP counts from 1900 and overflows in 2036; the publisher's clock is not trusted anyway.
+fn unix_nanos(ntp: u64) -> i64 {
+    const SECONDS_1900_TO_1970: i64 = 2_208_988_800;
+    let seconds = (ntp >> 32) as i64 - SECONDS_1900_TO_1970;
+    let fraction = ((ntp & 0xffff_ffff) * SECOND_NS as u64) >> 32;
+    seconds * SECOND_NS + fraction as i64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! What the ingest asks of whoever runs it: who may publish, and where the frames go.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use timeline::{BroadcastId, Timeline, WallTime, feed};
+
+#[async_trait]
+pub trait Door: Send + Sync + 'static {
+    /// May this bearer publish to this broadcast? Asked on POST (before anything is allocated), PATCH and DELETE.
+    async fn authorize(&self, broadcast: &BroadcastId, bearer: Option<&str>) -> Result<(), Refusal>;
+
+    /// The offer was good: gives the broadcast's publication (creates the broadcast if the door does so). By
+    /// then a publisher that was taken over has left. Every publication given out hears `left` once.
+    async fn admit(&self, broadcast: &BroadcastId) -> Result<Arc<dyn Publication>, Refusal>;
+}
+
+/// One publisher's time on air.
+pub trait Publication: Send + Sync + 'static {
+    /// The line, opened at `first` (the capture time of the first picture) unless it is open already.
+    fn open(&self, first: WallTime) -> Timeline;
+
+    fn feed(&self) -> &feed::Producer;
+
+    /// The session is over. Called exactly once, after its last record.
+    fn left(&self, how: Left);
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The publisher said so.
+    Deleted,
+    /// It closed its connection or fell silent.
+    Lost,
+    /// Another publisher took its place.
+    TakenOver,
+    /// We ended it.
+    Closed,
+}
+
+impl Left {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Left::Deleted => "deleted",
+            Left::Lost => "lost",
+            Left::TakenOver => "taken over",
+            Left::Closed => "closed",
+        }
+    }
+}
+
+/// Why the door stays shut. The text goes to the publisher.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Unauthorized(String),
+    Forbidden(String),
+    NotFound,
+    /// The broadcast is over.
+    Ended,
+    Unavailable(String),
+}

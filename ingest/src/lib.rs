@@ -1,0 +1,73 @@
+//! WHIP in, frames out.
+//!
+//! A publisher POSTs an offer ([RFC 9725]), media comes over WebRTC on one UDP port shared by every session, and
+//! leaves as [`timeline::Frame`]s that carry their capture time on the server's clock.
+//!
+//! ```text
+//! whip      HTTP: who may publish, what is asked for            sessions   who is on air
+//! sdp       what an offer holds, what our answer says           session    one publisher, from 201 to the end
+//! peer      the WebRTC stack behind one seam                    capture    RTP time → capture time
+//! rtp       packets → frames
+//! ```
+//!
+//! [RFC 9725]: https://www.rfc-editor.org/rfc/rfc9725
+
+mod capture;
+pub mod client;
+mod config;
+mod door;
+mod error;
+mod rtp;
+mod sdp;
+mod session;
+mod sessions;
+mod peer;
+mod whip;
+
+use std::sync::Arc;
+
+use timeline::BroadcastId;
+
+pub use config::Config;
+pub use door::{Door, Left, Publication, Refusal};
+pub use error::Error;
+
+use sessions::Sessions;
+use peer::Mux;
+
+/// The source side of every broadcast. A clone is another handle on the same sessions.
+#[derive(Clone)]
+pub struct Ingest(Arc<whip::Shared>);
+
+impl Ingest {
+    /// Opens the UDP port that every session shares.
+    pub async fn bind(config: Config, door: Arc<dyn Door>) -> Result<Ingest, Error> {
+        config.check()?;
+        let mux = Mux::bind(config.udp).await.map_err(|source| Error::Udp { addr: config.udp, source })?;
+        let candidates = sdp::Candidates::new(&config, mux.local_addr())?;
+        let sessions = Sessions::new(config.max_sessions);
+        Ok(Ingest(Arc::new(whip::Shared { config, door, mux, candidates, sessions })))
+    }
+
+    /// `/whip/{id}` and `/whip/{id}/{session}`.
+    pub fn router(&self) -> axum::Router {
+        whip::router(self.0.clone())
+    }
+
+    pub fn udp_port(&self) -> u16 {
+        self.0.mux.local_addr().port()
+    }
+
+    /// Closes the broadcast's session, if it has one, and waits until its frames are over.
+    pub async fn end(&self, broadcast: &BroadcastId) {
+        if let Some(session) = self.0.sessions.on_air(broadcast) {
+            session.close(Left::Closed).await;
+        }
+    }
+
+    /// Closes every session and admits no more.
+    pub async fn shutdown(&self) {
+        let open = self.0.sessions.shut();
+        futures::future::join_all(open.iter().map(|session| session.close(Left::Closed))).await;
+    }
+}

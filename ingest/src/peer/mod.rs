@@ -1,0 +1,408 @@
+//! The seam to the WebRTC stack: one publisher's connection. Everything `webrtc` and `rtc` stays below here (and
+//! in the client), so that another stack could take its place.
+//!
+//! The stack is told its limits are not ours: full ICE (its ICE-lite drops live sessions), a replay window
+//! that lets late repairs in, our own UDP socket, our own candidates, our own NACK (its generator sits before
+//! RTX is taken apart and asks again for what has come) and our own idea of when a publisher is gone.
+
+pub(crate) mod codecs;
+mod mux;
+mod stun;
+mod tap;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ::webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
+use ::webrtc::peer_connection::{
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
+    RTCIceGatheringState, RTCPeerConnectionState, StatsSelector,
+};
+use rtc::ice::mdns::MulticastDnsMode;
+use rtc::peer_connection::configuration::setting_engine::{SettingEngine, SettingEngineBuilder};
+use rtc::peer_connection::sdp::RTCSessionDescription;
+use rtc::peer_connection::transport::RTCIceCandidateInit;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::{
+    TransportLayerNack, nack_pairs_from_sequence_numbers,
+};
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
+use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::rtp::Packet;
+use crate::sdp::Offer;
+
+pub(crate) use mux::Mux;
+pub(crate) use tap::Report;
+
+/// Two seconds of 20 Mbit/s: the session drains it without ever waiting, so this bridges a busy machine.
+const EVENTS: usize = 4096;
+/// A NACK and a PLI per track and turn; what does not fit is asked again later.
+const FEEDBACK: usize = 256;
+/// RTP packets that may be younger than a repair: five seconds of 20 Mbit/s (the default of 64 is 77 ms at 8).
+const REPLAY_WINDOW: usize = 8192;
+/// Only silence of media ends a session; ICE alone decides later than that.
+const ICE_DISCONNECTED: Duration = Duration::from_secs(30);
+/// Local gathering only; it takes milliseconds.
+const GATHERING: Duration = Duration::from_secs(5);
+const RTT_INTERVAL: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PeerError {
+    #[error("the offer cannot be answered: {0}")]
+    Offer(String),
+    #[error("no connection could be made: {0}")]
+    Stack(String),
+}
+
+#[derive(Debug)]
+pub(crate) enum Event {
+    Packet {
+        packet: Packet,
+        arrival: Instant,
+    },
+    Report(Report),
+    Connected,
+    /// The publisher closed the connection, or it failed.
+    Gone,
+}
+
+/// What is asked of the publisher, by the SSRC of its track.
+#[derive(Debug)]
+pub(crate) enum Feedback {
+    Nack { ssrc: u32, sequences: Vec<u16> },
+    Keyframe { ssrc: u32 },
+}
+
+/// A publisher's connection. Closed by [`Peer::close`], or when it is dropped.
+pub(crate) struct Peer {
+    connection: Arc<dyn PeerConnection>,
+    feedback: mpsc::Sender<Feedback>,
+    vitals: Arc<Vitals>,
+    _route: mux::Route,
+}
+
+/// What a session receives.
+pub(crate) struct Inbox {
+    pub events: mpsc::Receiver<Event>,
+    pub vitals: Arc<Vitals>,
+}
+
+/// Read without waiting for the stack.
+#[derive(Debug)]
+pub(crate) struct Vitals {
+    began: Instant,
+    /// Milliseconds from `began` to the last RTP or RTCP of any kind.
+    heard: AtomicU64,
+    rtt_us: AtomicU64,
+    /// Packets lost because the session was slow.
+    overflow: AtomicU64,
+}
+
+impl Peer {
+    /// Takes the offer and answers it. The answer still names the stack's own candidates.
+    pub async fn answer(mux: &Arc<Mux>, offer: &Offer) -> Result<(Peer, Inbox, String), PeerError> {
+        let (events, inbox) = mpsc::channel(EVENTS);
+        let vitals = Arc::new(Vitals::new());
+        let (gathered, gathering) = oneshot::channel();
+        let handler = Arc::new(Handler {
+            events: events.clone(),
+            vitals: vitals.clone(),
+            tracks: Mutex::default(),
+            gathered: Mutex::new(Some(gathered)),
+        });
+        let credentials = stun::Credentials::random();
+        let route = mux.route(credentials.clone());
+        let (engine, registry) = codecs::for_offer(offer).map_err(stack)?;
+        let registry = registry.with(tap::SLOT, tap::Tap::new(events, vitals.clone()));
+        let connection: Arc<dyn PeerConnection> = Arc::new(
+            PeerConnectionBuilder::new()
+                .with_configuration(RTCConfigurationBuilder::default().build())
+                .with_media_engine(engine)
+                .with_setting_engine(settings(&credentials))
+                .with_interceptor_registry(registry)
+                .with_handler(handler.clone())
+                .with_runtime(route.runtime())
+                .with_udp_addrs(vec![route.placeholder()])
+                .build()
+                .await
+                .map_err(stack)?,
+        );
+        let (feedback, wanted) = mpsc::channel(FEEDBACK);
+        let peer = Peer {
+            connection: connection.clone(),
+            feedback,
+            vitals: vitals.clone(),
+            _route: route,
+        };
+        let answer = peer.negotiate(offer, gathering).await?;
+        tokio::spawn(attend(connection, handler, wanted));
+        Ok((
+            peer,
+            Inbox {
+                events: inbox,
+                vitals,
+            },
+            answer,
+        ))
+    }
+
+    async fn negotiate(&self, offer: &Offer, gathering: oneshot::Receiver<()>) -> Result<String, PeerError> {
+        let refused = |error: ::webrtc::error::Error| PeerError::Offer(error.to_string());
+        let kinds = [
+            (RtpCodecKind::Audio, offer.audio),
+            (RtpCodecKind::Video, offer.video.is_some()),
+        ];
+        for (kind, _) in kinds.into_iter().filter(|(_, offered)| *offered) {
+            let direction = RTCRtpTransceiverDirection::Recvonly;
+            let init = RTCRtpTransceiverInit {
+                direction,
+                ..Default::default()
+            };
+            self.connection
+                .add_transceiver_from_kind(kind, Some(init))
+                .await
+                .map_err(stack)?;
+        }
+        let remote = RTCSessionDescription::offer(offer.sdp.clone()).map_err(refused)?;
+        self.connection
+            .set_remote_description(remote)
+            .await
+            .map_err(refused)?;
+        let answer = self.connection.create_answer(None).await.map_err(refused)?;
+        self.connection
+            .set_local_description(answer)
+            .await
+            .map_err(refused)?;
+        // Its own candidates are replaced: late or failed gathering changes nothing.
+        let _ = tokio::time::timeout(GATHERING, gathering).await;
+        let local = self.connection.local_description().await;
+        local
+            .map(|d| d.sdp)
+            .ok_or_else(|| PeerError::Stack("no answer".into()))
+    }
+
+    /// A candidate from a trickle fragment. One the stack cannot use is ignored (RFC 9725 §4.3.1).
+    pub async fn add_candidate(&self, mid: String, candidate: String) {
+        let sdp_mid = (!mid.is_empty()).then_some(mid);
+        let init = RTCIceCandidateInit {
+            candidate,
+            sdp_mid,
+            ..Default::default()
+        };
+        if let Err(error) = self.connection.add_ice_candidate(init).await {
+            tracing::debug!(%error, "candidate ignored");
+        }
+    }
+
+    /// Never waits. False if the stack is behind: ask again.
+    pub fn send(&self, feedback: Feedback) -> bool {
+        self.feedback.try_send(feedback).is_ok()
+    }
+
+    pub fn rtt(&self) -> Duration {
+        self.vitals.rtt()
+    }
+
+    pub async fn close(&self) {
+        if let Err(error) = self.connection.close().await {
+            tracing::debug!(%error, "closing");
+        }
+    }
+}
+
+impl Vitals {
+    fn new() -> Self {
+        Vitals {
+            began: Instant::now(),
+            heard: AtomicU64::new(0),
+            rtt_us: AtomicU64::new(0),
+            overflow: AtomicU64::new(0),
+        }
+    }
+
+    /// When RTP or RTCP last came; when the connection was made, if none did.
+    pub fn heard(&self) -> Instant {
+        self.began + Duration::from_millis(self.heard.load(Ordering::Relaxed))
+    }
+
+    pub fn has_been_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed) > 0
+    }
+
+    /// Zero until it is known.
+    pub fn rtt(&self) -> Duration {
+        Duration::from_micros(self.rtt_us.load(Ordering::Relaxed))
+    }
+
+    /// Packets lost inside since the last call.
+    pub fn overflow(&self) -> u64 {
+        self.overflow.swap(0, Ordering::Relaxed)
+    }
+
+    fn hear(&self, at: Instant) {
+        let ms = at.saturating_duration_since(self.began).as_millis() as u64;
+        self.heard.fetch_max(ms.max(1), Ordering::Relaxed);
+    }
+
+    /// Hands an event over without waiting; a full inbox loses it.
+    fn hand(&self, events: &mpsc::Sender<Event>, event: Event) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = events.try_send(event) {
+            self.overflow.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn settings(credentials: &stun::Credentials) -> SettingEngine {
+    SettingEngineBuilder::new()
+        .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+        .with_ice_credentials(credentials.ufrag.clone(), credentials.password.clone())
+        .with_ice_timeouts(Some(ICE_DISCONNECTED), None, None)
+        .with_srtp_replay_protection_window(REPLAY_WINDOW)
+        // The placeholder of our socket is a loopback address.
+        .with_include_loopback_candidate(true)
+        .build()
+}
+
+fn stack(error: impl std::fmt::Display) -> PeerError {
+    PeerError::Stack(error.to_string())
+}
+
+/// Called by the stack's driver: nothing here may wait.
+struct Handler {
+    events: mpsc::Sender<Event>,
+    vitals: Arc<Vitals>,
+    tracks: Mutex<HashMap<u32, Arc<dyn TrackRemote>>>,
+    gathered: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+#[async_trait::async_trait]
+impl PeerConnectionEventHandler for Handler {
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        if state == RTCIceGatheringState::Complete {
+            let sender = self
+                .gathered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            sender.map(|sender| sender.send(()));
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        match state {
+            RTCPeerConnectionState::Connected => self.vitals.hand(&self.events, Event::Connected),
+            RTCPeerConnectionState::Disconnected
+            | RTCPeerConnectionState::Failed
+            | RTCPeerConnectionState::Closed => self.vitals.hand(&self.events, Event::Gone),
+            _ => {}
+        }
+    }
+
+    async fn on_track(&self, track: Arc<dyn TrackRemote>) {
+        for ssrc in track.ssrcs().await {
+            self.tracks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(ssrc, track.clone());
+        }
+        tokio::spawn(read(track, self.events.clone(), self.vitals.clone()));
+    }
+}
+
+impl Handler {
+    fn track(&self, ssrc: u32) -> Option<Arc<dyn TrackRemote>> {
+        self.tracks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&ssrc)
+            .cloned()
+    }
+}
+
+/// The stack's queue of a track is short and drops silently: emptied at once, into the session's.
+async fn read(track: Arc<dyn TrackRemote>, events: mpsc::Sender<Event>, vitals: Arc<Vitals>) {
+    while let Some(event) = track.poll().await {
+        if let TrackRemoteEvent::OnRtpPacket(packet) = event {
+            let packet = Packet {
+                ssrc: packet.header.ssrc,
+                payload_type: packet.header.payload_type,
+                sequence: packet.header.sequence_number,
+                timestamp: packet.header.timestamp,
+                marker: packet.header.marker,
+                payload: packet.payload,
+            };
+            vitals.hand(
+                &events,
+                Event::Packet {
+                    packet,
+                    arrival: Instant::now(),
+                },
+            );
+        }
+    }
+}
+
+/// Sends feedback and measures the round trip, both of which wait for the stack. Ends with the [`Peer`].
+async fn attend(
+    connection: Arc<dyn PeerConnection>,
+    handler: Arc<Handler>,
+    mut wanted: mpsc::Receiver<Feedback>,
+) {
+    let mut measure = tokio::time::interval(RTT_INTERVAL);
+    measure.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            feedback = wanted.recv() => match feedback {
+                Some(feedback) => write(&handler, feedback).await,
+                None => break,
+            },
+            _ = measure.tick() => {
+                if let Some(rtt) = round_trip(&connection).await {
+                    handler.vitals.rtt_us.store(rtt.as_micros() as u64, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+    // Also when the session ended without closing it.
+    let _ = connection.close().await;
+}
+
+async fn write(handler: &Handler, feedback: Feedback) {
+    let (media_ssrc, packet): (u32, Box<dyn rtc::rtcp::Packet>) = match feedback {
+        Feedback::Nack { ssrc, sequences } => {
+            let nacks = nack_pairs_from_sequence_numbers(&sequences);
+            (
+                ssrc,
+                Box::new(TransportLayerNack {
+                    sender_ssrc: 0,
+                    media_ssrc: ssrc,
+                    nacks,
+                }),
+            )
+        }
+        Feedback::Keyframe { ssrc } => (
+            ssrc,
+            Box::new(PictureLossIndication {
+                sender_ssrc: 0,
+                media_ssrc: ssrc,
+            }),
+        ),
+    };
+    if let Some(track) = handler.track(media_ssrc)
+        && let Err(error) = track.write_rtcp(vec![packet]).await
+    {
+        tracing::debug!(%error, "feedback not sent");
+    }
+}
+
+async fn round_trip(connection: &Arc<dyn PeerConnection>) -> Option<Duration> {
+    let report = connection.get_stats(Instant::now(), StatsSelector::None).await;
+    // The pair in use is the one that carries media.
+    let pair = report.candidate_pairs().max_by_key(|pair| pair.bytes_received)?;
+    let seconds = pair.current_round_trip_time;
+    (seconds > 0.0 && seconds < 60.0).then(|| Duration::from_secs_f64(seconds))
+}

@@ -1,0 +1,100 @@
+use std::collections::HashMap;
+
+use timeline::Codec;
+
+use super::{Candidates, attribute, rtpmap};
+
+/// Browsers encode stereo only if the answer says so; the stack echoes the offer's parameters.
+const STEREO: &str = "stereo=1;sprop-stereo=1";
+
+/// The stack's answer as it is sent: our own candidates, and stereo.
+pub(crate) fn finish(answer: &str, candidates: &Candidates) -> String {
+    let opus: Vec<u8> = payload_types(answer)
+        .into_iter()
+        .filter(|(_, c)| *c == Codec::Opus)
+        .map(|(pt, _)| pt)
+        .collect();
+    let fmtp = |line: &str| {
+        let (pt, parameters) = attribute(line, "fmtp")?.split_once(' ')?;
+        opus.contains(&pt.parse().ok()?).then(|| stereo(pt, parameters))
+    };
+    let mut media = 0;
+    let mut sdp = String::with_capacity(answer.len() + 256);
+    for line in answer.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
+        if attribute(line, "candidate").is_some() || line == "a=end-of-candidates" {
+            continue;
+        }
+        if line.starts_with("m=") {
+            media += 1;
+            // RFC 9143 §7.3: those of the first section serve the whole bundle.
+            if media == 2 {
+                sdp += &candidates.lines();
+            }
+        }
+        sdp += &fmtp(line).unwrap_or_else(|| line.to_owned());
+        sdp += "\r\n";
+    }
+    if media == 1 {
+        sdp += &candidates.lines();
+    }
+    sdp
+}
+
+/// What the payload types of an answer mean.
+pub(crate) fn payload_types(answer: &str) -> HashMap<u8, Codec> {
+    let codec = |(payload_type, name): (u8, &str)| {
+        let codecs = [Codec::H264, Codec::Vp8, Codec::Opus];
+        Some((
+            payload_type,
+            codecs
+                .into_iter()
+                .find(|codec| codec.name().eq_ignore_ascii_case(name))?,
+        ))
+    };
+    answer
+        .lines()
+        .filter_map(|line| rtpmap(line.trim_end()))
+        .filter_map(codec)
+        .collect()
+}
+
+fn stereo(payload_type: &str, parameters: &str) -> String {
+    let others = parameters.split(';').filter(|p| {
+        let name = p.trim().split('=').next().unwrap_or_default();
+        !p.trim().is_empty() && !matches!(name, "stereo" | "sprop-stereo")
+    });
+    let parameters: Vec<&str> = others.chain([STEREO]).collect();
+    format!("a=fmtp:{payload_type} {}", parameters.join(";"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+
+    #[test]
+    fn candidates_are_ours_and_sound_is_stereo() {
+        let config = Config {
+            advertise: vec!["203.0.113.7".parse().unwrap()],
+            ..Config::default()
+        };
+        let candidates = Candidates::new(&config, "0.0.0.0:8189".parse().unwrap()).unwrap();
+        let answer = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\n\
+            a=fmtp:111 minptime=10;stereo=0;useinbandfec=1\r\n\
+            a=candidate:1 1 udp 1 127.0.0.1 4000 typ host\r\na=end-of-candidates\r\n\
+            m=video 9 UDP/TLS/RTP/SAVPF 102 103\r\na=rtpmap:102 H264/90000\r\na=rtpmap:103 rtx/90000\r\n\
+            a=fmtp:103 apt=102\r\na=candidate:1 2 udp 1 127.0.0.1 4000 typ host\r\n";
+        assert_eq!(
+            finish(answer, &candidates),
+            "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\n\
+             a=fmtp:111 minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1\r\n\
+             a=candidate:1 1 udp 2130706431 203.0.113.7 8189 typ host\r\na=end-of-candidates\r\n\
+             m=video 9 UDP/TLS/RTP/SAVPF 102 103\r\na=rtpmap:102 H264/90000\r\na=rtpmap:103 rtx/90000\r\n\
+             a=fmtp:103 apt=102\r\n"
+        );
+        assert_eq!(
+            payload_types(answer),
+            HashMap::from([(111, Codec::Opus), (102, Codec::H264)])
+        );
+    }
+}
