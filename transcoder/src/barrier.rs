@@ -1,0 +1,175 @@
+//! The barrier behind the child: a slot reaches the line when every rung has it. So a child that dies never
+//! leaves the rungs at different slots, and the next one begins where all of them ended.
+
+use std::collections::VecDeque;
+
+use timeline::{Frame, Grid, Rendition, Span, TrackId};
+
+use crate::line::Start;
+use crate::sound;
+
+/// Slots that may wait for a slower rung. The child never has more in its encoders.
+const MAX_WAITING: usize = 64;
+
+/// The child broke its promise; it is not to be trusted with another frame.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutOfStep {
+    #[error("track {0} was not announced")]
+    Unknown(TrackId),
+    #[error("a frame of track {track} stands {by} from where the next one must")]
+    Misplaced { track: TrackId, by: Span },
+    #[error("no IDR at slot {slot} of track {track}")]
+    NoKeyframe { track: TrackId, slot: i64 },
+    #[error("track {0} is too far ahead of the other rungs")]
+    TooFarAhead(TrackId),
+}
+
+pub struct Barrier {
+    grid: Grid,
+    rungs: Vec<Rung>,
+    audio: TrackId,
+    next: Start,
+    /// The child is new: each of its rungs begins with an IDR.
+    begun: i64,
+}
+
+struct Rung {
+    track: TrackId,
+    waiting: VecDeque<Frame>,
+}
+
+impl Barrier {
+    pub fn new(grid: Grid, ladder: &[Rendition], start: Start) -> Option<Self> {
+        let rungs: Vec<Rung> = ladder
+            .iter()
+            .filter(|rendition| rendition.is_video())
+            .map(|rendition| Rung { track: rendition.id, waiting: VecDeque::new() })
+            .collect();
+        let audio = ladder.iter().find(|rendition| !rendition.is_video())?.id;
+        (!rungs.is_empty()).then_some(Barrier { grid, rungs, audio, next: start, begun: start.slot })
+    }
+
+    /// The first slot and audio frame that were not released.
+    pub fn next(&self) -> Start {
+        self.next
+    }
+
+    /// Another child takes over at [`Barrier::next`]; what only some rungs had is forgotten.
+    pub fn restart(&mut self) {
+        self.rungs.iter_mut().for_each(|rung| rung.waiting.clear());
+        self.begun = self.next.slot;
+    }
+
+    /// Takes a frame of the child and releases what is complete.
+    pub fn offer(&mut self, frame: Frame, mut release: impl FnMut(Frame)) -> Result<(), OutOfStep> {
+        if frame.track == self.audio {
+            expect(&frame, frame.at - sound::frame_start(self.next.audio))?;
+            self.next.audio += 1;
+            release(frame);
+            return Ok(());
+        }
+        self.keep(frame)?;
+        while self.rungs.iter().all(|rung| !rung.waiting.is_empty()) {
+            self.next.slot += 1;
+            self.rungs.iter_mut().filter_map(|rung| rung.waiting.pop_front()).for_each(&mut release);
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, frame: Frame) -> Result<(), OutOfStep> {
+        let track = frame.track;
+        let rung = self.rungs.iter_mut().find(|rung| rung.track == track).ok_or(OutOfStep::Unknown(track))?;
+        let slot = self.next.slot + rung.waiting.len() as i64;
+        expect(&frame, frame.at - self.grid.slot_start(slot))?;
+        if !frame.keyframe && (slot == self.begun || self.grid.is_keyframe_slot(slot)) {
+            return Err(OutOfStep::NoKeyframe { track, slot });
+        }
+        if rung.waiting.len() == MAX_WAITING {
+            return Err(OutOfStep::TooFarAhead(track));
+        }
+        rung.waiting.push_back(frame);
+        Ok(())
+    }
+}
+
+fn expect(frame: &Frame, by: Span) -> Result<(), OutOfStep> {
+    if by == Span::ZERO { Ok(()) } else { Err(OutOfStep::Misplaced { track: frame.track, by }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use timeline::{Media, MediaTime};
+
+    const AUDIO: u32 = 3;
+
+    fn barrier() -> Barrier {
+        let rendition = |id: u32| Rendition {
+            id: TrackId(id),
+            name: id.to_string(),
+            media: match id {
+                AUDIO => Media::Audio { sample_rate: 48_000, channels: 2 },
+                _ => Media::Video { width: 1280, height: 720, frame: Span::from_ticks(3000) },
+            },
+            codec: String::new(),
+            bandwidth: 1,
+            average_bandwidth: 1,
+            init: Bytes::new(),
+        };
+        Barrier::new(Grid::default(), &[1, 2, AUDIO].map(rendition), Start::default()).unwrap()
+    }
+
+    fn frame(track: u32, ticks: i64, keyframe: bool) -> Frame {
+        Frame { track: TrackId(track), at: MediaTime::from_ticks(ticks), keyframe, payload: Bytes::new() }
+    }
+
+    fn offer(barrier: &mut Barrier, track: u32, ticks: i64, keyframe: bool) -> Vec<(u32, i64)> {
+        let mut out = vec![];
+        barrier.offer(frame(track, ticks, keyframe), |f| out.push((f.track.0, f.at.ticks()))).unwrap();
+        out
+    }
+
+    #[test]
+    fn a_slot_is_released_when_every_rung_has_it() {
+        let mut b = barrier();
+        assert_eq!(offer(&mut b, 1, 0, true), []);
+        assert_eq!(offer(&mut b, 1, 3000, false), []);
+        assert_eq!(offer(&mut b, AUDIO, 0, true), [(3, 0)]);
+        assert_eq!(offer(&mut b, 2, 0, true), [(1, 0), (2, 0)]);
+        assert_eq!(offer(&mut b, 2, 3000, false), [(1, 3000), (2, 3000)]);
+        assert_eq!(b.next(), Start { slot: 2, audio: 1 });
+    }
+
+    #[test]
+    fn the_next_child_begins_where_all_rungs_ended() {
+        let mut b = barrier();
+        offer(&mut b, 1, 0, true);
+        offer(&mut b, 2, 0, true);
+        offer(&mut b, 1, 3000, false);
+        b.restart();
+        assert_eq!(b.next(), Start { slot: 1, audio: 0 });
+        let refused = b.offer(frame(1, 3000, false), |_| {});
+        assert_eq!(refused, Err(OutOfStep::NoKeyframe { track: TrackId(1), slot: 1 }));
+        assert_eq!(offer(&mut b, 1, 3000, true), []);
+        assert_eq!(offer(&mut b, 2, 3000, true), [(1, 3000), (2, 3000)]);
+    }
+
+    #[test]
+    fn a_child_that_breaks_the_grid_is_refused() {
+        let mut b = barrier();
+        let by = Span::from_ticks(3000);
+        let misplaced = OutOfStep::Misplaced { track: TrackId(1), by };
+        assert_eq!(b.offer(frame(1, 3000, true), |_| {}), Err(misplaced));
+        assert_eq!(b.offer(frame(9, 0, true), |_| {}), Err(OutOfStep::Unknown(TrackId(9))));
+        assert!(b.offer(frame(AUDIO, 1919, true), |_| {}).is_err());
+        for slot in 0..48 {
+            offer(&mut b, 1, slot * 3000, slot == 0);
+            offer(&mut b, 2, slot * 3000, slot == 0);
+        }
+        let refused = b.offer(frame(2, 48 * 3000, false), |_| {});
+        assert_eq!(refused, Err(OutOfStep::NoKeyframe { track: TrackId(2), slot: 48 }));
+        (48..112).for_each(|slot| drop(offer(&mut b, 1, slot * 3000, slot % 48 == 0)));
+        assert_eq!(b.offer(frame(1, 112 * 3000, true), |_| {}), Err(OutOfStep::TooFarAhead(TrackId(1))));
+    }
+}

@@ -1,0 +1,31 @@
+//! One source in, a keyframe-aligned ladder of renditions out.
+//!
+//! The line is driven by the clock, not by the input: the slot for capture time `t` leaves at `t + D`, filled
+//! with the picture captured last at or before `t`. The grid is plain Rust ([`line`], [`picture`], [`sound`]:
+//! time is an argument); GStreamer decodes what comes in ([`decode`]) and encodes what goes out ([`encode`]).
+//!
+//! C code that decodes what strangers send crashes alone: it runs in a child process ([`child`]), which
+//! [`run`] supervises. A respawned child encodes the slots that are missing, then goes live.
+
+mod avc;
+mod backlog;
+mod barrier;
+mod child;
+mod config;
+mod decode;
+mod encode;
+mod error;
+pub mod lecture;
+mod line;
+mod picture;
+mod report;
+mod slate;
+mod sound;
+mod supervisor;
+mod wire;
+
+//pub use child::child;
+pub use config::{Config, Rung};
+pub use error::Error;
+//pub use supervisor::run;
+//pub use wire::Job;

@@ -1,0 +1,232 @@
+//! The line: which slot or audio frame is due, and what stands in it. Time is an argument.
+//!
+//! The slot for capture time `t` leaves at `wall(t) + D`. Only when the publisher was not heard for two seconds
+//! does the slate take the picture's place.
+
+use serde::{Deserialize, Serialize};
+use timeline::{AAC_FRAME, Grid, MediaTime, Span, Timeline, WallTime};
+
+use crate::picture::{Face, Pictures};
+use crate::sound::{Sample, Sound, frame_start};
+
+/// Silence of the publisher (no RTP, no RTCP) after which the slate is shown.
+const SILENCE: Span = Span::from_millis(2_000);
+
+/// The AAC encoder puts frame `n` out when it gets frame `n + 1`: so sound is taken one frame ahead of its slot.
+const AAC_LOOK_AHEAD: Span = AAC_FRAME;
+
+/// Where an encoder begins: the first slot and the first audio frame that are not on the line yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    pub slot: i64,
+    pub audio: i64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Due<P> {
+    Slot {
+        slot: i64,
+        face: Face<P>,
+    },
+    Sound {
+        frame: i64,
+        samples: Vec<Sample>,
+    },
+    /// Everything up to the end was handed out.
+    Over,
+}
+
+/// What was counted since it was last asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    pub fresh: u64,
+    pub repeated: u64,
+    pub slate: u64,
+    /// Pictures that came after their slot had left.
+    pub late: u64,
+    /// By how much the latest of them missed it.
+    pub lateness_ms: f64,
+    pub skipped: u64,
+    pub late_samples: u64,
+    pub sound_gaps: u64,
+}
+
+pub struct Line<P> {
+    timeline: Timeline,
+    grid: Grid,
+    delay: Span,
+    start: Start,
+    next: Start,
+    /// The first slot and audio frame that are not on the line any more.
+    end: Option<Start>,
+    pictures: Pictures<P>,
+    sound: Sound,
+    heard: Option<MediaTime>,
+    hold: Option<Hold>,
+    counts: Counts,
+}
+
+/// Nothing leaves before the decoders have caught up with what the publisher sent while no encoder was there.
+struct Hold {
+    until: MediaTime,
+    at_most: WallTime,
+}
+
+impl<P: Clone> Line<P> {
+    pub fn new(timeline: Timeline, grid: Grid, delay: Span, start: Start) -> Self {
+        // The origin is the capture time of the first picture: a steady source at the grid's rate stands right
+        // on the slots, and a few milliseconds of jitter must not make it alternate between skip and repeat.
+        let tolerance = Span::from_ticks(grid.frame.ticks() / 4);
+        Line {
+            timeline,
+            grid,
+            delay,
+            start,
+            next: start,
+            end: None,
+            pictures: Pictures::new(tolerance),
+            sound: Sound::starting(start.audio),
+            heard: None,
+            hold: None,
+            counts: Counts::default(),
+        }
+    }
+
+    pub fn picture(&mut self, at: MediaTime, picture: P, now: WallTime) {
+        let early = at - Span::from_ticks(self.grid.frame.ticks() / 4);
+        // The slot that would have shown it first: the one at or after it.
+        let slot = self.grid.slot(early + Span::from_ticks(self.grid.frame.ticks() - 1));
+        if (self.start.slot..self.next.slot).contains(&slot) {
+            self.counts.late += 1;
+            let lateness = (now - self.slot_leaves(slot)).as_secs_f64() * 1000.0;
+            self.counts.lateness_ms = self.counts.lateness_ms.max(lateness);
+        }
+        self.pictures.push(at, picture);
+    }
+
+    pub fn sound(&mut self, at: MediaTime, packet: &[Sample]) {
+        self.sound.push(at, packet);
+    }
+
+    /// The publisher was heard, on any track.
+    pub fn heard(&mut self, at: MediaTime) {
+        self.heard = self.heard.max(Some(at));
+    }
+
+    /// The video track is over.
+    pub fn picture_track_ended(&mut self) {
+        self.pictures.orphan();
+    }
+
+    /// Nothing leaves until a picture captured at `until` is there, or it is `at_most`.
+    pub fn hold(&mut self, until: MediaTime, at_most: WallTime) {
+        self.hold = Some(Hold { until, at_most });
+    }
+
+    /// The line ends with the slot that contains `at`, or with the newest that can be due.
+    pub fn end(&mut self, at: MediaTime, now: WallTime) {
+        let newest = self.grid.slot(self.timeline.at(now));
+        let slot = (self.grid.slot(at).min(newest) + 1).max(self.next.slot).max(1);
+        let ticks = self.grid.slot_start(slot).ticks();
+        let frame = AAC_FRAME.ticks();
+        // The nearest frame edge: sound and pictures end within 11 ms of each other.
+        let audio = ((ticks + frame / 2) / frame).max(self.next.audio);
+        self.end = Some(Start { slot, audio });
+    }
+
+    /// Where the line ends, if that is known.
+    pub fn ends_at(&self) -> Option<MediaTime> {
+        self.end.map(|end| self.grid.slot_start(end.slot))
+    }
+
+    /// The next thing that is due. `room`: whether the encoders take another picture. Sound keeps in step with
+    /// the pictures, so it too waits for them.
+    pub fn next(&mut self, now: WallTime, room: bool) -> Option<Due<P>> {
+        if self.end == Some(self.next) {
+            return Some(Due::Over);
+        }
+        if self.held(now) || now < self.wake() {
+            return None;
+        }
+        if self.sound_is_next() {
+            let frame = self.next.audio;
+            self.next.audio += 1;
+            return Some(Due::Sound { frame, samples: self.sound.take() });
+        }
+        room.then(|| self.slot())
+    }
+
+    /// When the next thing is due.
+    pub fn wake(&self) -> WallTime {
+        if self.sound_is_next() { self.sound_leaves(self.next.audio) } else { self.slot_leaves(self.next.slot) }
+    }
+
+    /// How far behind the clock the line is: about zero while all is well.
+    pub fn lag(&self, now: WallTime) -> Span {
+        (now - self.slot_leaves(self.next.slot)).max(Span::ZERO)
+    }
+
+    pub fn next_slot(&self) -> i64 {
+        self.next.slot
+    }
+
+    /// How far behind its capture the sound is, because it comes later than D. Milliseconds.
+    pub fn sound_shift_ms(&self) -> f64 {
+        self.sound.shift_ms()
+    }
+
+    /// What was counted since the last call.
+    pub fn counts(&mut self) -> Counts {
+        self.counts.skipped = std::mem::take(&mut self.pictures.skipped);
+        self.counts.late_samples = std::mem::take(&mut self.sound.late_samples);
+        self.counts.sound_gaps = std::mem::take(&mut self.sound.gaps);
+        std::mem::take(&mut self.counts)
+    }
+
+    fn slot(&mut self) -> Due<P> {
+        let slot = self.next.slot;
+        self.next.slot += 1;
+        let at = self.grid.slot_start(slot);
+        let mut face = self.pictures.take(at);
+        // By the slot's own time to leave, not by now: a line that catches up shows what it would have shown.
+        if self.heard.is_none_or(|heard| at + self.delay - heard > SILENCE) {
+            self.pictures.slated();
+            face = Face::Slate;
+        }
+        match face {
+            Face::Fresh(_) => self.counts.fresh += 1,
+            Face::Repeat(_) => self.counts.repeated += 1,
+            Face::Slate => self.counts.slate += 1,
+        }
+        Due::Slot { slot, face }
+    }
+
+    fn held(&mut self, now: WallTime) -> bool {
+        let held = self.hold.as_ref().is_some_and(|hold| {
+            now < hold.at_most && self.pictures.newest().is_none_or(|newest| newest < hold.until)
+        });
+        if !held {
+            self.hold = None;
+        }
+        held
+    }
+
+    fn sound_is_next(&self) -> bool {
+        match self.end {
+            Some(end) if self.next.audio == end.audio => false,
+            Some(end) if self.next.slot == end.slot => true,
+            _ => self.sound_leaves(self.next.audio) <= self.slot_leaves(self.next.slot),
+        }
+    }
+
+    fn slot_leaves(&self, slot: i64) -> WallTime {
+        self.timeline.wall(self.grid.slot_start(slot)) + self.delay
+    }
+
+    fn sound_leaves(&self, frame: i64) -> WallTime {
+        self.timeline.wall(frame_start(frame) - AAC_LOOK_AHEAD) + self.delay
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+use super::*;
+
+/// A line of numbers instead of pictures, and its clock.
+struct Studio {
+    line: Line<i64>,
+    timeline: Timeline,
+    shown: Vec<Face<i64>>,
+    sounds: i64,
+    over: bool,
+}
+
+const D: Span = Span::from_millis(150);
+
+fn at(ms: i64) -> MediaTime {
+    MediaTime::ZERO + Span::from_millis(ms)
+}
+
+impl Studio {
+    fn starting(start: Start) -> Self {
+        let timeline = Timeline::starting(WallTime::from_unix_millis(1_800_000_000_000));
+        let line = Line::new(timeline, Grid::default(), D, start);
+        Studio { line, timeline, shown: vec![], sounds: start.audio, over: false }
+    }
+
+    fn wall(&self, ms: i64) -> WallTime {
+        self.timeline.wall(at(ms))
+    }
+
+    /// The picture `n`, captured at `captured` ms, comes at `ms`.
+    fn picture(&mut self, ms: i64, captured: i64, n: i64) {
+        self.line.heard(at(ms));
+        self.line.picture(at(captured), n, self.wall(ms));
+    }
+
+    /// Lets the clock reach `ms` and takes what is due.
+    fn until(&mut self, ms: i64) -> &mut Self {
+        let now = self.wall(ms);
+        while let Some(due) = self.line.next(now, true) {
+            match due {
+                Due::Slot { face, .. } => self.shown.push(face),
+                Due::Sound { frame, samples } => {
+                    assert_eq!((frame, samples.len()), (self.sounds, 1024));
+                    self.sounds += 1;
+                }
+                Due::Over => {
+                    self.over = true;
+                    break;
+                }
+            }
+        }
+        self
+    }
+}
+
+#[test]
+fn a_slot_leaves_at_its_capture_time_plus_the_line_delay() {
+    let mut studio = Studio::starting(Start::default());
+    studio.picture(100, 0, 7);
+    assert!(studio.until(149).shown.is_empty());
+    assert_eq!(studio.until(150).shown, [Face::Fresh(7)]);
+    assert_eq!(studio.until(184).shown, [Face::Fresh(7), Face::Repeat(7)]);
+    assert_eq!(studio.until(1_150).shown.len(), 31);
+    // Frames up to 1,000 ms, one ahead: ⌊1,000 / 21.33⌋ + 2.
+    assert_eq!(studio.sounds, 48);
+}
+
+#[test]
+fn ten_minutes_without_a_fault() {
+    let mut studio = Studio::starting(Start::default());
+    for n in 0..18_000 {
+        let captured = n * 100 / 3 + [0, 3, -2][n as usize % 3];
+        studio.picture(captured + 100, captured, n);
+        studio.until(captured + 110);
+    }
+    studio.until(600_200);
+    assert!(studio.shown.iter().take(18_000).enumerate().all(|(n, face)| *face == Face::Fresh(n as i64)));
+    assert_eq!(studio.line.counts().late, 0);
+}
+
+#[test]
+fn a_picture_that_does_not_come_is_repeated_while_the_publisher_is_heard() {
+    let mut studio = Studio::starting(Start::default());
+    studio.picture(50, 0, 1);
+    for ms in (0..600_000).step_by(250) {
+        studio.line.heard(at(ms));
+        studio.until(ms);
+    }
+    assert_eq!(studio.shown[0], Face::Fresh(1));
+    assert!(studio.shown[1..].iter().all(|face| *face == Face::Repeat(1)));
+    assert!(studio.shown.len() > 17_900);
+}
+
+#[test]
+fn two_silent_seconds_bring_the_slate_and_the_first_word_the_picture() {
+    let mut studio = Studio::starting(Start::default());
+    studio.picture(100, 0, 1);
+    studio.until(2_100);
+    assert!(studio.shown[1..].iter().all(|face| *face == Face::Repeat(1)));
+    let before = studio.shown.len();
+    studio.until(8_000);
+    assert!(studio.shown[before..].iter().all(|face| *face == Face::Slate), "silent since 100 ms");
+    studio.line.heard(at(8_000));
+    studio.until(8_040);
+    assert_eq!(studio.shown.last(), Some(&Face::Repeat(1)), "a still slide is still there");
+    studio.picture(8_100, 8_000, 2);
+    studio.until(8_150);
+    assert_eq!(studio.shown.last(), Some(&Face::Fresh(2)));
+}
+
+#[test]
+fn after_the_slate_the_picture_of_a_track_that_is_over_does_not_come_back() {
+    let mut studio = Studio::starting(Start::default());
+    studio.picture(100, 0, 1);
+    studio.until(500);
+    studio.line.picture_track_ended();
+    studio.until(1_500);
+    assert_eq!(studio.shown.last(), Some(&Face::Repeat(1)));
+    studio.until(6_000);
+    studio.line.heard(at(6_000));
+    studio.until(6_500);
+    assert_eq!(studio.shown.last(), Some(&Face::Slate));
+    studio.picture(6_600, 6_500, 2);
+    studio.until(6_660);
+    assert_eq!(studio.shown.last(), Some(&Face::Fresh(2)));
+}
+
+#[test]
+fn before_the_first_picture_stands_the_slate() {
+    let mut studio = Studio::starting(Start::default());
+    studio.line.heard(at(0));
+    assert_eq!(studio.until(150).shown, [Face::Slate]);
+}
+
+#[test]
+fn late_pictures_are_counted_and_shown_at_the_next_slot() {
+    let mut studio = Studio::starting(Start::default());
+    for n in 0..300 {
+        let captured = n * 100 / 3;
+        studio.until(captured + 450);
+        studio.picture(captured + 450, captured, n);
+    }
+    studio.until(10_500);
+    let counts = studio.line.counts();
+    assert_eq!(counts.late, 300);
+    // 300 ms beyond D, but for the slot's own place.
+    assert!((290.0..=310.0).contains(&counts.lateness_ms), "{}", counts.lateness_ms);
+    // At 9,950 ms leaves the slot of 9,800; it shows what came last, which was captured at 9,466.
+    let slot = studio.shown[294].clone();
+    assert!(matches!(slot, Face::Fresh(n) | Face::Repeat(n) if (283..=285).contains(&n)), "{slot:?}");
+}
+
+#[test]
+fn the_end_is_the_slot_that_contains_it_and_sound_ends_beside_it() {
+    for end in [0, 1, 700, 1_600, 3_333] {
+        let mut studio = Studio::starting(Start::default());
+        studio.picture(10, 0, 1);
+        studio.until(end);
+        studio.line.end(at(end), studio.wall(end));
+        studio.until(end + 190);
+        assert!(studio.over, "{end}");
+        let slots = studio.shown.len() as i64;
+        assert_eq!(slots, Grid::default().slot(at(end)) + 1);
+        assert_eq!(studio.line.ends_at(), Some(Grid::default().slot_start(slots)));
+        assert!((slots * 3000 - studio.sounds * 1920).abs() <= 960, "{end}");
+    }
+}
+
+#[test]
+fn an_end_in_the_future_or_the_past_is_now() {
+    let mut studio = Studio::starting(Start::default());
+    studio.until(1_000);
+    studio.line.end(at(1_000_000), studio.wall(1_000));
+    assert!(studio.until(1_200).over);
+    assert_eq!(studio.shown.len(), 31);
+
+    let mut studio = Studio::starting(Start::default());
+    studio.until(1_000);
+    studio.line.end(at(-5), studio.wall(1_000));
+    assert!(studio.until(1_000).over);
+    assert_eq!(studio.shown.len(), 26);
+}
+
+#[test]
+fn a_respawned_line_catches_up_with_what_it_missed() {
+    let start = Start { slot: 100, audio: 156 };
+    let mut studio = Studio::starting(start);
+    let now = studio.wall(5_000);
+    studio.line.hold(at(4_900), now + Span::from_millis(500));
+    assert!(studio.until(5_000).shown.is_empty());
+    // What the publisher sent in the meantime, all at once. None of it is late.
+    for n in 60..148 {
+        studio.picture(5_010, n * 100 / 3, n);
+    }
+    studio.until(5_010);
+    // Slot 100 is 3,333 ms; due by now are those up to 4,860.
+    assert_eq!(studio.shown.len(), 46);
+    assert!(matches!(studio.shown[0], Face::Fresh(n) if (99..=100).contains(&n)), "{:?}", studio.shown[0]);
+    assert_eq!(studio.line.counts().late, 0);
+    assert_eq!(studio.line.lag(studio.wall(5_010)), Span::ZERO);
+}
+
+#[test]
+fn a_hold_does_not_last() {
+    let mut studio = Studio::starting(Start { slot: 30, audio: 46 });
+    studio.line.hold(at(1_900), studio.wall(2_500));
+    assert!(studio.until(2_499).shown.is_empty());
+    studio.until(2_500);
+    assert_eq!(studio.shown.len(), 41);
+}
+
+#[test]
+fn sound_waits_for_the_encoders_as_the_pictures_do() {
+    let mut studio = Studio::starting(Start::default());
+    let now = studio.wall(60_000);
+    let mut sounds = 0;
+    while let Some(due) = studio.line.next(now, false) {
+        assert!(matches!(due, Due::Sound { .. }));
+        sounds += 1;
+    }
+    assert_eq!(sounds, 2);
+}

@@ -1,0 +1,161 @@
+//! The pictures of the source, waiting for their slots.
+//!
+//! A slot shows the picture captured last at or before it. A picture that does not come is repeated.
+
+use std::collections::VecDeque;
+
+use timeline::{MediaTime, Span};
+
+/// What a slot shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Face<P> {
+    Fresh(P),
+    Repeat(P),
+    Slate,
+}
+
+pub struct Pictures<P> {
+    /// Ascending by capture time, all later than the one that is shown.
+    waiting: VecDeque<(MediaTime, P)>,
+    shown: Option<(MediaTime, P)>,
+    /// The track of the shown picture is over: its clock says nothing about what comes next.
+    orphaned: bool,
+    /// How much later than the slot a picture may have been captured and still fill it.
+    tolerance: Span,
+    /// Pictures that no slot showed: the source is faster than the grid, or the line lags.
+    pub skipped: u64,
+}
+
+/// Two seconds at 30 fps, what a respawned encoder has to catch up with; 90 MB of 720p. A line that lags more
+/// shows fewer pictures.
+const MAX_WAITING: usize = 64;
+
+impl<P: Clone> Pictures<P> {
+    pub fn new(tolerance: Span) -> Self {
+        Pictures { waiting: VecDeque::new(), shown: None, orphaned: false, tolerance, skipped: 0 }
+    }
+
+    pub fn push(&mut self, at: MediaTime, picture: P) {
+        if self.orphaned {
+            self.orphaned = false;
+            self.waiting.clear();
+        } else if self.shown.as_ref().is_some_and(|(shown, _)| at <= *shown) {
+            self.skipped += 1;
+            return;
+        }
+        if let Some((shown, _)) = &mut self.shown {
+            *shown = (*shown).min(at);
+        }
+        let place = self.waiting.partition_point(|(waiting, _)| *waiting < at);
+        self.waiting.insert(place, (at, picture));
+        if self.waiting.len() > MAX_WAITING {
+            self.thin();
+        }
+    }
+
+    /// The face of the slot that stands at `slot`.
+    pub fn take(&mut self, slot: MediaTime) -> Face<P> {
+        let due = self.waiting.partition_point(|(at, _)| *at <= slot + self.tolerance);
+        if due > 0 {
+            self.skipped += due as u64 - 1;
+            self.shown = self.waiting.drain(..due).next_back();
+        }
+        match &self.shown {
+            Some((_, picture)) if due > 0 => Face::Fresh(picture.clone()),
+            Some((_, picture)) => Face::Repeat(picture.clone()),
+            None => Face::Slate,
+        }
+    }
+
+    /// The capture time of the newest picture there is.
+    pub fn newest(&self) -> Option<MediaTime> {
+        self.waiting.back().or(self.shown.as_ref()).map(|(at, _)| *at)
+    }
+
+    /// The track is over. Its last picture stays until the slate takes its place.
+    pub fn orphan(&mut self) {
+        self.orphaned = true;
+    }
+
+    /// The slate took the place of the picture: one whose track is over does not come back.
+    pub fn slated(&mut self) {
+        if self.orphaned {
+            self.shown = None;
+        }
+    }
+
+    /// Drops the picture that leaves the smallest gap, so that what waits stays spread over the whole lag.
+    fn thin(&mut self) {
+        let gap = |i: usize| self.waiting[i + 1].0 - self.waiting[i - 1].0;
+        if let Some(least) = (1..self.waiting.len() - 1).min_by_key(|i| gap(*i)) {
+            self.waiting.remove(least);
+            self.skipped += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ticks: i64) -> MediaTime {
+        MediaTime::from_ticks(ticks)
+    }
+
+    fn pictures(times: &[i64]) -> Pictures<i64> {
+        let mut pictures = Pictures::new(Span::from_ticks(750));
+        times.iter().for_each(|t| pictures.push(at(*t), *t));
+        pictures
+    }
+
+    #[test]
+    fn a_slot_shows_the_picture_captured_last_at_or_before_it() {
+        let mut p = pictures(&[0, 1000, 2000, 5000]);
+        assert_eq!(p.take(at(0)), Face::Fresh(0));
+        assert_eq!(p.take(at(3000)), Face::Fresh(2000));
+        assert_eq!(p.take(at(4000)), Face::Repeat(2000));
+        assert_eq!(p.take(at(4250)), Face::Fresh(5000), "a hair later is the same slot");
+        assert_eq!(p.skipped, 1);
+    }
+
+    #[test]
+    fn jitter_around_the_slots_neither_skips_nor_repeats() {
+        let mut p = pictures(&[]);
+        for slot in 0..1000 {
+            let jitter = [0, 300, -300, 700, -600][slot as usize % 5];
+            p.push(at(slot * 3000 + jitter), slot);
+            assert_eq!(p.take(at(slot * 3000)), Face::Fresh(slot));
+        }
+    }
+
+    #[test]
+    fn out_of_order_pictures_find_their_place_and_old_ones_never_come_back() {
+        let mut p = pictures(&[6000, 3000]);
+        assert_eq!(p.take(at(3000)), Face::Fresh(3000));
+        p.push(at(2000), 2000);
+        assert_eq!(p.take(at(3100)), Face::Repeat(3000));
+        assert_eq!(p.take(at(6000)), Face::Fresh(6000));
+    }
+
+    #[test]
+    fn a_new_track_may_stand_before_the_last_picture_of_the_old() {
+        let mut p = pictures(&[0]);
+        assert_eq!(p.take(at(9000)), Face::Fresh(0));
+        p.push(at(9300), 9300);
+        assert_eq!(p.take(at(9300)), Face::Fresh(9300));
+        p.orphan();
+        assert_eq!(p.take(at(10_000)), Face::Repeat(9300), "held until the slate");
+        p.push(at(9200), -1);
+        assert_eq!(p.take(at(12_000)), Face::Fresh(-1));
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_stays_spread() {
+        let mut p = pictures(&[]);
+        (0..10_000).for_each(|n| p.push(at(n * 3000), n));
+        assert_eq!(p.waiting.len(), MAX_WAITING);
+        let widest = p.waiting.iter().zip(p.waiting.iter().skip(1)).map(|(a, b)| b.1 - a.1).max();
+        assert!(widest.unwrap() <= 10_000 / MAX_WAITING as i64 * 4, "{widest:?}");
+        assert_eq!(p.newest(), Some(at(9_999 * 3000)));
+    }
+}

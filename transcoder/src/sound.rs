@@ -1,0 +1,246 @@
+//! The sound of the line: samples indexed by media time, handed out in AAC frames.
+//!
+//! Packets that follow each other are laid without a seam. Where they drift against their capture times they
+//! are resampled, never cut; a gap is silence; a jump is placed anew. Every seam is smoothed.
+
+mod drift;
+
+use std::collections::VecDeque;
+
+use timeline::{AAC_FRAME, MediaTime, TICKS_PER_SECOND};
+
+use drift::Drift;
+
+pub const RATE: u32 = 48_000;
+pub const CHANNELS: usize = 2;
+/// Samples in one AAC frame.
+pub const FRAME: usize = 1024;
+
+/// One sample of each channel.
+pub type Sample = [f32; CHANNELS];
+
+/// A packet that begins further than this from the end of the one before did not follow it. The shortest
+/// packet in use is 10 ms.
+const CONTIGUOUS: f64 = ms(5);
+/// Drift beyond this is not drift: the packet is placed anew.
+const JUMP: f64 = ms(100);
+/// Sound later than the line for this long is not a burst after a loss: the sound is moved back, as far as it
+/// takes, because late sound is better than none.
+const LATE_FOR_GOOD: i64 = ms(500) as i64;
+/// Room left before the edge when the sound is moved back.
+const MARGIN: f64 = ms(40);
+/// Sound is never moved back further than this; what is later is lost.
+const MAX_SHIFT: f64 = ms(2_000);
+/// The least room before the edge is looked at over this span before sound that was moved back comes forward.
+const SLACK_WINDOW: i64 = ms(5_000) as i64;
+/// Sound that was moved back comes forward at 0.4 %, which the resampler follows.
+const RETURN: f64 = 0.004;
+/// Sound further ahead of the edge than this has no sane time. Also bounds the memory: 12 MB.
+const MAX_AHEAD: f64 = ms(30_000);
+/// What a seam's step decays by with each sample: 2 ms to a hundredth.
+const DECAY: f32 = 0.953;
+
+const fn ms(ms: i64) -> f64 {
+    (ms * RATE as i64 / 1000) as f64
+}
+
+pub struct Sound {
+    /// The sample where the line began; nothing before it is late.
+    start: i64,
+    /// The next sample to be handed out.
+    base: i64,
+    /// From `base` on.
+    laid: VecDeque<Sample>,
+    /// Where what is laid does not follow what is before it.
+    seams: VecDeque<i64>,
+    /// Where the next packet begins if it follows the last one, in capture time.
+    expected: Option<f64>,
+    drift: Drift,
+    /// How far behind its capture time the sound is laid, because it comes too late.
+    shift: f64,
+    late_since: Option<i64>,
+    slack: Slack,
+    smooth: Smooth,
+    pub late_samples: u64,
+    pub gaps: u64,
+}
+
+impl Sound {
+    /// A line whose first frame is `frame`, counted from the origin.
+    pub fn starting(frame: i64) -> Self {
+        let start = frame * FRAME as i64;
+        Sound {
+            start,
+            base: start,
+            laid: VecDeque::new(),
+            seams: VecDeque::new(),
+            expected: None,
+            drift: Drift::new(),
+            shift: 0.0,
+            late_since: None,
+            slack: Slack { since: start, least: f64::INFINITY },
+            smooth: Smooth::default(),
+            late_samples: 0,
+            gaps: 0,
+        }
+    }
+
+    /// How far behind its capture time the sound is, because it comes too late. Milliseconds.
+    pub fn shift_ms(&self) -> f64 {
+        self.shift / ms(1)
+    }
+
+    /// Lays a decoded packet whose first sample was captured at `at`.
+    pub fn push(&mut self, at: MediaTime, packet: &[Sample]) {
+        let capture = sample_at(at);
+        let want = capture + self.shift;
+        if want - self.base as f64 > MAX_AHEAD || packet.is_empty() {
+            return;
+        }
+        let follows = self.expected.is_some_and(|e| (capture - e).abs() <= CONTIGUOUS);
+        let error = want - (self.end() as f64 + self.drift.pending());
+        self.expected = Some(capture + packet.len() as f64);
+        if follows && error.abs() <= JUMP {
+            self.watch_slack(want - self.base as f64, packet.len());
+            self.lay(error, packet);
+        } else {
+            self.place(want, packet);
+        }
+    }
+
+    /// The next frame. What did not come is silence.
+    pub fn take(&mut self) -> Vec<Sample> {
+        if self.laid.len() < FRAME && self.expected.take().is_some() {
+            self.flush();
+            self.seams.push_back(self.end());
+            self.gaps += 1;
+        }
+        let have = self.laid.len().min(FRAME);
+        let mut frame: Vec<Sample> = self.laid.drain(..have).collect();
+        frame.resize(FRAME, Sample::default());
+        self.smooth.run(self.base, &mut frame, &mut self.seams);
+        self.base += FRAME as i64;
+        frame
+    }
+
+    /// The end of what is laid.
+    fn end(&self) -> i64 {
+        self.base + self.laid.len() as i64
+    }
+
+    fn lay(&mut self, error: f64, packet: &[Sample]) {
+        let laid = &mut self.laid;
+        self.drift.run(error, packet, |sample| laid.push_back(sample));
+    }
+
+    /// Lays what the resampler still holds.
+    fn flush(&mut self) {
+        let laid = &mut self.laid;
+        self.drift.flush(|sample| laid.push_back(sample));
+    }
+
+    /// Lays a packet that does not follow what is laid: after silence, or over it.
+    fn place(&mut self, want: f64, packet: &[Sample]) {
+        self.flush();
+        let begin = (want - self.drift.pending()).round() as i64;
+        let late = (self.base - begin).max(0);
+        if late > 0 && self.base > self.start {
+            self.late_samples += (late as u64).min(packet.len() as u64);
+            let since = *self.late_since.get_or_insert(self.base);
+            if self.base - since >= LATE_FOR_GOOD && self.shift + late as f64 + MARGIN <= MAX_SHIFT {
+                return self.move_back(late as f64 + MARGIN, want, packet);
+            }
+        } else {
+            self.late_since = None;
+        }
+        if late as usize >= packet.len() {
+            self.expected = None;
+            return;
+        }
+        self.seam(begin + late);
+        self.lay(0.0, &packet[late as usize..]);
+    }
+
+    fn move_back(&mut self, by: f64, want: f64, packet: &[Sample]) {
+        self.shift += by;
+        self.late_since = None;
+        self.slack = Slack { since: self.base, least: f64::INFINITY };
+        self.seam((want + by - self.drift.pending()).round() as i64);
+        self.lay(0.0, packet);
+    }
+
+    /// Makes `at` the end of what is laid: by silence, or by taking back what lies beyond.
+    fn seam(&mut self, at: i64) {
+        if at > self.end() {
+            self.seams.push_back(self.end());
+        }
+        self.laid.resize((at - self.base).max(0) as usize, Sample::default());
+        self.seams.retain(|seam| *seam < at);
+        self.seams.push_back(at);
+    }
+
+    /// Brings sound that was moved back forward again while there is room before the edge.
+    fn watch_slack(&mut self, slack: f64, samples: usize) {
+        self.slack.least = self.slack.least.min(slack);
+        if self.base - self.slack.since < SLACK_WINDOW {
+            return;
+        }
+        if self.shift > 0.0 && self.slack.least > 2.0 * MARGIN {
+            let step = (samples as f64 * RETURN).min(self.shift);
+            self.shift -= step;
+            self.slack.least -= step;
+        } else {
+            self.slack = Slack { since: self.base, least: slack };
+        }
+    }
+}
+
+/// The least room before the edge since some sample.
+struct Slack {
+    since: i64,
+    least: f64,
+}
+
+/// Lets the step at a seam die away instead of clicking.
+#[derive(Default)]
+struct Smooth {
+    last: Sample,
+    step: Sample,
+}
+
+impl Smooth {
+    fn run(&mut self, base: i64, frame: &mut [Sample], seams: &mut VecDeque<i64>) {
+        for (n, sample) in frame.iter_mut().enumerate() {
+            let mut seam = false;
+            while seams.front().is_some_and(|seam| *seam <= base + n as i64) {
+                seams.pop_front();
+                seam = true;
+            }
+            for channel in 0..CHANNELS {
+                if seam {
+                    self.step[channel] = self.last[channel] - sample[channel];
+                }
+                sample[channel] += self.step[channel];
+                self.last[channel] = sample[channel];
+                self.step[channel] *= DECAY;
+                // Denormals cost a hundred times as much.
+                if self.step[channel].abs() < 1e-9 {
+                    self.step[channel] = 0.0;
+                }
+            }
+        }
+    }
+}
+
+/// The sample of a moment: eight for every fifteen ticks.
+fn sample_at(at: MediaTime) -> f64 {
+    at.ticks() as f64 * f64::from(RATE) / TICKS_PER_SECOND as f64
+}
+
+/// Where an AAC frame stands.
+pub fn frame_start(frame: i64) -> MediaTime {
+    MediaTime::ZERO + AAC_FRAME.times(frame)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! What the supervisor and its child say to each other: one postcard body per message, four bytes of length
+//! before it.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use timeline::feed::Record;
+use timeline::{BroadcastId, Frame, Grid, MediaTime, Rendition, Timeline};
+use tokio_util::codec::LengthDelimitedCodec;
+
+use crate::line::{Counts, Start};
+use crate::{Config, Error};
+
+/// What a line is made for. Fixed for the broadcast's whole life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    pub broadcast: BroadcastId,
+    pub timeline: Timeline,
+    pub grid: Grid,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ToChild {
+    /// The first message. `start`: the first slot and audio frame that are not on the line yet.
+    Begin { config: Config, job: Job, start: Start },
+    /// From the source. `End` makes the child finish the line.
+    Record(Record),
+    /// Records of the source were lost here: no picture until the next keyframe.
+    Lost,
+    /// What came before was sent while no child was there; up to this capture time there are pictures.
+    Caught { up_to: MediaTime },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromChild {
+    /// The ladder, before the first frame.
+    Renditions(Vec<Rendition>),
+    Frame(Frame),
+    /// No picture can be decoded without a keyframe.
+    KeyframeWanted,
+    /// Once a second.
+    Report(Report),
+    /// Every frame up to this end was sent.
+    Ended(MediaTime),
+}
+
+/// What happened since the last report, and where the line stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub counts: Counts,
+    pub decode_errors: u64,
+    /// How far the line is behind the clock.
+    pub lag_ms: f64,
+    /// How far the sound is behind its capture, because it comes later than D.
+    pub sound_shift_ms: f64,
+    pub cpu_ms: u64,
+}
+
+/// The frames of the wire. A message is a record and a few bytes.
+pub fn codec() -> LengthDelimitedCodec {
+    LengthDelimitedCodec::builder().max_frame_length(timeline::wire::MAX_BODY + 4096).new_codec()
+}
+
+pub fn encode<T: Serialize>(message: &T) -> Result<Bytes, Error> {
+    postcard::to_stdvec(message).map(Bytes::from).map_err(|e| Error::Wire(e.to_string()))
+}
+
+pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    match postcard::take_from_bytes(body) {
+        Ok((message, [])) => Ok(message),
+        Ok((_, rest)) => Err(Error::Wire(format!("{} bytes follow the message", rest.len()))),
+        Err(e) => Err(Error::Wire(e.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use timeline::{TrackId, WallTime};
+
+    #[test]
+    fn what_is_said_is_heard() {
+        let begin = ToChild::Begin {
+            config: Config { line_delay_ms: 400, ..Config::default() },
+            job: Job {
+                broadcast: "algebra-1".parse().unwrap(),
+                timeline: Timeline::starting(WallTime::from_unix_millis(1_800_000_000_000)),
+                grid: Grid::default(),
+            },
+            start: Start { slot: 48, audio: 75 },
+        };
+        assert_eq!(decode::<ToChild>(&encode(&begin).unwrap()).unwrap(), begin);
+        let frame = FromChild::Frame(Frame {
+            track: TrackId(1),
+            at: MediaTime::from_ticks(3000),
+            keyframe: true,
+            payload: Bytes::from_static(b"slice"),
+        });
+        let body = encode(&frame).unwrap();
+        assert_eq!(decode::<FromChild>(&body).unwrap(), frame);
+        assert!(decode::<FromChild>(&body[..body.len() - 1]).is_err());
+        assert!(decode::<FromChild>(&[&body[..], &[0]].concat()).is_err());
+    }
+}
