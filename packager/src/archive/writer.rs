@@ -1,0 +1,153 @@
+//! Writes a broadcast on air to the archive, so that its folder is a playable HLS presentation at every moment.
+//!
+//! A segment is listed once it is kept. What fails is tried again, ever more slowly, until long after the end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use metrics::{counter, gauge};
+use timeline::{Archive, BroadcastId, Object};
+use tokio::time::{Instant, sleep};
+
+use super::{Backlog, Job, content_type};
+use crate::error::Error;
+
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const SLOWEST_RETRY: Duration = Duration::from_secs(5);
+
+/// What is written once, with the first segments.
+pub(crate) struct Presented {
+    pub lanes: Vec<Lane>,
+    /// The playlists beside the renditions: `index.m3u8`, `audio.m3u8`.
+    pub multivariants: Vec<(&'static str, Bytes)>,
+}
+
+pub(crate) struct Lane {
+    pub name: String,
+    pub init_name: String,
+    pub init: Bytes,
+    /// The media playlist up to its first segment.
+    pub head: String,
+}
+
+pub(crate) struct Writer {
+    pub broadcast: BroadcastId,
+    pub archive: Arc<dyn Archive>,
+    pub backlog: Arc<Backlog>,
+    /// Segments before this MSN are kept (or given up), and may leave memory.
+    pub kept: Arc<AtomicU64>,
+    /// How long after the end it is still tried.
+    pub patience: Duration,
+}
+
+/// The archive failed for too long after the end.
+struct GaveUp(String);
+
+impl Writer {
+    /// Runs until the backlog is closed and empty; then the playlists carry ENDLIST.
+    pub async fn run(self, presented: Presented) -> Result<(), Error> {
+        let mut playlists: Vec<String> = presented.lanes.iter().map(|lane| lane.head.clone()).collect();
+        self.write(&presented, &mut playlists)
+            .await
+            .map_err(|GaveUp(reason)| {
+                let segments = self.backlog.len() as u64 + 1;
+                counter!("lectern_packager_archive_lost_segments_total", "broadcast" => self.label())
+                    .increment(segments);
+                Error::NotKept { segments, reason }
+            })
+    }
+
+    async fn write(&self, presented: &Presented, playlists: &mut [String]) -> Result<(), GaveUp> {
+        try_join_all(
+            presented
+                .lanes
+                .iter()
+                .map(|lane| self.put(&lane.name, &lane.init_name, lane.init.clone())),
+        )
+        .await?;
+        let mut announced = false;
+        while let Some(job) = self.backlog.next().await {
+            self.keep(presented, &job).await?;
+            for (playlist, (entry, _)) in playlists.iter_mut().zip(&job.segments) {
+                entry.render(playlist);
+            }
+            self.kept.fetch_max(job.msn + 1, Ordering::Release);
+            let waiting = self.backlog.len();
+            gauge!("lectern_packager_archive_queue_segments", "broadcast" => self.label())
+                .set(waiting as f64);
+            // Playlists are written when there is nothing more urgent.
+            if waiting == 0 {
+                self.publish(presented, playlists, "").await?;
+                if !announced {
+                    self.announce(presented).await?;
+                    announced = true;
+                }
+            }
+        }
+        self.publish(presented, playlists, "#EXT-X-ENDLIST\n").await?;
+        if !announced {
+            self.announce(presented).await?;
+        }
+        Ok(())
+    }
+
+    async fn keep(&self, presented: &Presented, job: &Job) -> Result<(), GaveUp> {
+        let segments = presented
+            .lanes
+            .iter()
+            .zip(&job.segments)
+            .filter(|(_, (entry, _))| !entry.gap);
+        try_join_all(segments.map(|(lane, (entry, body))| self.put(&lane.name, &entry.uri, body.clone())))
+            .await?;
+        Ok(())
+    }
+
+    async fn publish(&self, presented: &Presented, playlists: &[String], end: &str) -> Result<(), GaveUp> {
+        let all = presented.lanes.iter().zip(playlists);
+        let put = |(lane, playlist): (&Lane, &String)| {
+            let text = Bytes::from(format!("{playlist}{end}"));
+            let name = lane.name.clone();
+            async move { self.put(&name, "index.m3u8", text).await }
+        };
+        try_join_all(all.map(put)).await?;
+        Ok(())
+    }
+
+    /// The multivariant playlists come last: they lead to what is there.
+    async fn announce(&self, presented: &Presented) -> Result<(), GaveUp> {
+        for (name, text) in &presented.multivariants {
+            self.put("", name, text.clone()).await?;
+        }
+        Ok(())
+    }
+
+    async fn put(&self, folder: &str, name: &str, body: Bytes) -> Result<(), GaveUp> {
+        let key = match folder {
+            "" => format!("{}/{name}", self.broadcast),
+            _ => format!("{}/{folder}/{name}", self.broadcast),
+        };
+        let object = Object {
+            content_type: content_type(&key).to_owned(),
+            body,
+        };
+        let mut pause = FIRST_RETRY;
+        let mut ended: Option<Instant> = None;
+        while let Err(error) = self.archive.put(&key, object.clone()).await {
+            counter!("lectern_packager_archive_retries_total", "broadcast" => self.label()).increment(1);
+            tracing::warn!(broadcast = %self.broadcast, %key, %error, ?pause, "the archive failed; trying again");
+            if self.backlog.is_closed() && ended.get_or_insert_with(Instant::now).elapsed() >= self.patience {
+                return Err(GaveUp(error.to_string()));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(SLOWEST_RETRY);
+        }
+        Ok(())
+    }
+
+    fn label(&self) -> String {
+        self.broadcast.to_string()
+    }
+}

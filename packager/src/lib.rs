@@ -1,0 +1,37 @@
+//! Frames in; CMAF parts, segments and LL-HLS playlists out.
+//!
+//! What flows, file by file:
+//!
+//! ```text
+//! frames ─ segmenter ─→ cuts ─ barrier ─→ rows ─ presentation ─→ parts, segments, playlists
+//!          (one rendition)     (all of them)      (fmp4, listing)      │              │
+//!                                                                     air ─→ origin (HTTP)
+//!                                                                      └──→ archive
+//! ```
+//!
+//! The left half is pure: it reads no clock and does no I/O. [`Origin::package`] drives it for one broadcast;
+//! [`Origin::router`] serves every broadcast, those on air from memory, all others from the archive.
+
+mod air;
+pub mod archive;
+mod barrier;
+mod config;
+mod error;
+mod fmp4;
+mod ladder;
+mod listing;
+mod origin;
+mod packaging;
+mod part;
+pub mod playlist;
+mod presentation;
+mod segmenter;
+mod text;
+
+#[cfg(test)]
+mod testing;
+
+pub use config::Config;
+pub use error::Error;
+pub use origin::Origin;
+pub use packaging::Packaged;

@@ -1,0 +1,230 @@
+//! A broadcast on air, served from memory.
+
+use axum::http::HeaderMap;
+use axum::response::Response;
+use timeline::PartIndex;
+
+use super::directives::{Directives, Wanted};
+use super::reply::{self, Cache, Problem, accepts_gzip};
+use super::resource::Resource;
+use crate::air::{Air, Front, Impatient, State};
+use crate::listing::{part_name, segment_name};
+use crate::playlist::CONTENT_TYPE;
+use crate::text::Text;
+
+/// `None`: only the archive can have it.
+pub async fn serve(
+    air: &Air,
+    resource: Resource<'_>,
+    query: &str,
+    headers: &HeaderMap,
+) -> Result<Option<Response>, Problem> {
+    match resource {
+        Resource::Multivariant => {
+            multivariant(air, headers, |front| {
+                Some(&front.presented.as_ref()?.multivariant)
+            })
+            .await
+        }
+        Resource::AudioOnly => {
+            multivariant(air, headers, |front| {
+                front.presented.as_ref()?.audio_only.as_ref()
+            })
+            .await
+        }
+        Resource::Playlist(rendition) => playlist(air, rendition, query, headers).await,
+        Resource::Init(rendition, name) => Ok(init(air, rendition, name, headers)),
+        Resource::Segment(rendition, msn) => segment(air, rendition, msn, headers),
+        Resource::Part(rendition, index) => part(air, rendition, index, headers).await.map(Some),
+        Resource::File => Ok(None),
+    }
+}
+
+async fn multivariant(
+    air: &Air,
+    headers: &HeaderMap,
+    text: impl Fn(&Front) -> Option<&Text>,
+) -> Result<Option<Response>, Problem> {
+    let front = presented(air).await?;
+    let text = text(&front).ok_or_else(|| Problem::not_found("this broadcast has no such playlist"))?;
+    let gzipped = accepts_gzip(headers);
+    let body = if gzipped { &text.gzip } else { &text.plain };
+    let cache = if front.state == State::Ended {
+        ENDED
+    } else {
+        Cache::Seconds(2)
+    };
+    Ok(Some(reply::text(body.clone(), gzipped, CONTENT_TYPE, cache)))
+}
+
+/// After the end nothing changes but by an edit of the recording.
+pub const ENDED: Cache = Cache::Seconds(300);
+
+/// The front once a whole segment is listed in all renditions: the first answer is held until then.
+async fn presented(air: &Air) -> Result<std::sync::Arc<Front>, Problem> {
+    let front = air
+        .wait(air.promises.patience(), |front| {
+            front.ready || front.state != State::Live
+        })
+        .await;
+    let front = front.map_err(impatient)?;
+    match front.state {
+        State::Gone if front.ready => Err(gone()),
+        State::Gone => Err(Problem::not_found("this broadcast ended without any media")),
+        State::Live | State::Ended => Ok(front),
+    }
+}
+
+async fn playlist(
+    air: &Air,
+    rendition: &str,
+    query: &str,
+    headers: &HeaderMap,
+) -> Result<Option<Response>, Problem> {
+    let front = presented(air).await?;
+    let Some(lane) = lane(&front, rendition) else {
+        return Ok(None);
+    };
+    if front.state == State::Ended {
+        // With ENDLIST directives mean nothing (6.2.5).
+        return Ok(Some(version(&front, lane, false, headers, ENDED)));
+    }
+    let td = air.promises.target_duration;
+    // A malformed query never becomes right.
+    let malformed =
+        |bad: super::directives::BadQuery| Problem::bad_request(bad.to_string(), Cache::Seconds(4 * td));
+    let directives = Directives::parse(query).map_err(malformed)?;
+    let wanted = directives.wanted(front.next, &air.grid, air.promises.advance_parts());
+    // It will be there before long, so this refusal must not be kept: no 4 × target duration here.
+    let wanted = wanted.map_err(|_| {
+        Problem::bad_request(
+            "_HLS_msn and _HLS_part are too far ahead of the live edge",
+            Cache::Seconds(1),
+        )
+    })?;
+    let arrived = |front: &Front| wanted.is_met(front.next) || front.state != State::Live;
+    let front = air
+        .wait(air.promises.patience(), arrived)
+        .await
+        .map_err(impatient)?;
+    if front.state == State::Gone {
+        return Err(gone());
+    }
+    Ok(Some(version(
+        &front,
+        lane,
+        directives.skip,
+        headers,
+        lifetime(&directives, wanted, td),
+    )))
+}
+
+/// Appendix B.1: a blocking answer holds for six target durations, another for no longer than a part or two.
+fn lifetime(directives: &Directives, wanted: Wanted, target_duration: u32) -> Cache {
+    match (directives.msn, wanted) {
+        (None, _) => Cache::Seconds(1),
+        // Answered before the segment was whole; soon the same request means the whole segment.
+        (_, Wanted::SegmentBegun(_)) => Cache::Seconds(1),
+        _ => Cache::Seconds(6 * target_duration),
+    }
+}
+
+fn version(front: &Front, lane: usize, delta: bool, headers: &HeaderMap, cache: Cache) -> Response {
+    let gzipped = accepts_gzip(headers);
+    reply::text(
+        front.playlists[lane].text(delta, gzipped),
+        gzipped,
+        CONTENT_TYPE,
+        cache,
+    )
+}
+
+fn init(air: &Air, rendition: &str, name: &str, headers: &HeaderMap) -> Option<Response> {
+    let front = air.front();
+    let (_, entry) = front.presented.as_ref()?.ladder.named(rendition)?;
+    (entry.init_name == name).then(|| {
+        reply::immutable(
+            name,
+            entry.init.clone(),
+            entry.content_type(),
+            Cache::YEAR,
+            headers,
+        )
+    })
+}
+
+fn segment(air: &Air, rendition: &str, msn: u64, headers: &HeaderMap) -> Result<Option<Response>, Problem> {
+    let front = air.front();
+    let Some((lane, content_type)) = shelf(&front, rendition) else {
+        return Ok(None);
+    };
+    if let Some(body) = air.segment(lane, msn) {
+        return Ok(Some(reply::immutable(
+            &segment_name(msn),
+            body,
+            content_type,
+            Cache::YEAR,
+            headers,
+        )));
+    }
+    // What has left memory is in the archive.
+    match msn < front.next.msn {
+        true => Ok(None),
+        false => Err(Problem::not_found("this segment is not whole yet")),
+    }
+}
+
+/// A part. The one that the playlist hints at is waited for, and sent in one piece, so that players measure
+/// the network and not the encoder (6.2.5).
+async fn part(
+    air: &Air,
+    rendition: &str,
+    index: PartIndex,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let front = air.front();
+    let (lane, content_type) =
+        shelf(&front, rendition).ok_or_else(|| Problem::not_found("there is no such rendition"))?;
+    if index == front.next && front.state == State::Live {
+        let published = |front: &Front| index < front.next || front.state != State::Live;
+        air.wait(air.promises.patience(), published)
+            .await
+            .map_err(impatient)?;
+    }
+    let body = air
+        .part(lane, index)
+        .ok_or_else(|| Problem::not_found("there is no such part"))?;
+    let lifetime = Cache::Immutable { seconds: 60 };
+    Ok(reply::immutable(
+        &part_name(index),
+        body,
+        content_type,
+        lifetime,
+        headers,
+    ))
+}
+
+fn lane(front: &Front, rendition: &str) -> Option<usize> {
+    front
+        .presented
+        .as_ref()?
+        .ladder
+        .named(rendition)
+        .map(|(lane, _)| lane)
+}
+
+fn shelf(front: &Front, rendition: &str) -> Option<(usize, &'static str)> {
+    let (lane, entry) = front.presented.as_ref()?.ladder.named(rendition)?;
+    Some((lane, entry.content_type()))
+}
+
+fn gone() -> Problem {
+    Problem::unavailable("this broadcast is not on air any more")
+}
+
+fn impatient(impatient: Impatient) -> Problem {
+    Problem::unavailable(match impatient {
+        Impatient::Crowded => "too many requests wait for this broadcast",
+        Impatient::Late => "what was asked for did not come in time",
+    })
+}

@@ -1,0 +1,68 @@
+//! Everything else, served from the archive: broadcasts that are over, and what left memory.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use bytes::Bytes;
+use timeline::{Archive, ArchiveError, BroadcastId, Object};
+
+use super::from_air::ENDED;
+use super::reply::{self, Cache, Problem, accepts_gzip};
+use super::resource::Resource;
+use crate::text::gzip;
+
+pub async fn serve(
+    archive: &Arc<dyn Archive>,
+    id: &BroadcastId,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let Object { body, content_type } = archive.get(&format!("{id}/{path}")).await.map_err(refused)?;
+    let name = path.rsplit('/').next().unwrap_or(path);
+    Ok(match Resource::of(path) {
+        Resource::Init(..) | Resource::Segment(..) => {
+            reply::immutable(name, body, &content_type, Cache::YEAR, headers)
+        }
+        Resource::Playlist(_) => {
+            let cache = if body.ends_with(b"#EXT-X-ENDLIST\n") {
+                ENDED
+            } else {
+                Cache::Seconds(1)
+            };
+            compressed(body, &content_type, cache, headers).await
+        }
+        Resource::Multivariant | Resource::AudioOnly => {
+            compressed(body, &content_type, Cache::Seconds(2), headers).await
+        }
+        Resource::File if content_type == "application/json" => {
+            compressed(body, &content_type, Cache::Seconds(1), headers).await
+        }
+        Resource::File | Resource::Part(..) => reply::object(body, &content_type, Cache::Seconds(1)),
+    })
+}
+
+/// A text, gzipped if the request takes it. Three hours of playlist take some milliseconds, off the reactor.
+async fn compressed(body: Bytes, content_type: &str, cache: Cache, headers: &HeaderMap) -> Response {
+    if accepts_gzip(headers) {
+        let plain = body.clone();
+        if let Ok(zipped) = tokio::task::spawn_blocking(move || gzip(&plain)).await {
+            return reply::text(zipped, true, content_type, cache);
+        }
+    }
+    reply::text(body, false, content_type, cache)
+}
+
+fn refused(error: ArchiveError) -> Problem {
+    match error {
+        ArchiveError::NotFound(_) | ArchiveError::BadKey(_) => Problem::not_found("there is no such thing"),
+        ArchiveError::Io { key, source } => {
+            tracing::error!(%key, error = %source, "the archive cannot be read");
+            Problem {
+                status: StatusCode::BAD_GATEWAY,
+                detail: "the archive failed".into(),
+                cache: Cache::No,
+            }
+        }
+    }
+}

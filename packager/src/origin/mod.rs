@@ -1,0 +1,210 @@
+//! The origin: every broadcast over HTTP. Those on air come from memory, and requests for what comes next are
+//! held until it is there; all else comes from the archive.
+
+mod directives;
+mod from_air;
+mod from_archive;
+mod reply;
+mod resource;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::Router;
+use axum::body::HttpBody;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use metrics::counter;
+use timeline::{Archive, BroadcastId, Grid, Timeline, feed};
+use tower_http::cors::{Any, CorsLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::air::Air;
+use crate::config::Config;
+use crate::error::Error;
+use crate::packaging::{Packaged, Packaging};
+use reply::Problem;
+use resource::Resource;
+
+/// Packages broadcasts and serves them. Cheap to clone.
+#[derive(Clone)]
+pub struct Origin(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    archive: Arc<dyn Archive>,
+    /// The broadcasts in memory: on air, or ended a moment ago.
+    on_air: RwLock<HashMap<BroadcastId, Arc<Air>>>,
+}
+
+impl Origin {
+    pub fn new(config: Config, archive: Arc<dyn Archive>) -> Origin {
+        Origin(Arc::new(Inner {
+            config,
+            archive,
+            on_air: RwLock::default(),
+        }))
+    }
+
+    /// `/broadcasts/{id}/…`. A route that is more exact than that (the room's replay chunks) may be merged
+    /// beside it.
+    pub fn router(&self) -> Router {
+        // One header alone in Vary, so that caches keep two forms of a playlist and no more.
+        let cors = CorsLayer::new()
+            .allow_origin(Any)
+            .allow_methods([Method::GET, Method::HEAD, Method::OPTIONS])
+            .allow_headers(Any)
+            // Players read from Age how old an edge's copy is.
+            .expose_headers([header::AGE, header::DATE])
+            .max_age(std::time::Duration::from_secs(86_400))
+            .vary([]);
+        let timing = HeaderName::from_static("timing-allow-origin");
+        Router::new()
+            .route("/broadcasts/{id}/{*path}", get(serve))
+            .layer(SetResponseHeaderLayer::overriding(
+                timing,
+                HeaderValue::from_static("*"),
+            ))
+            .layer(cors)
+            .with_state(self.clone())
+    }
+
+    /// Packages the line until its end (or until it breaks off); then the playlists carry ENDLIST and everything
+    /// is in the archive. Whatever it returns, the broadcast is over.
+    pub async fn package(
+        &self,
+        broadcast: BroadcastId,
+        timeline: Timeline,
+        grid: Grid,
+        line: feed::Consumer,
+    ) -> Result<Packaged, Error> {
+        let on_air = OnAir::begin(self, Air::new(broadcast.clone(), grid, &self.0.config))?;
+        let packaging = Packaging {
+            broadcast,
+            timeline,
+            grid,
+            config: self.0.config.clone(),
+            air: on_air.air.clone(),
+            archive: self.0.archive.clone(),
+        };
+        let packaged = packaging.run(line).await;
+        on_air.linger();
+        packaged
+    }
+
+    fn on_air(&self, id: &BroadcastId) -> Option<Arc<Air>> {
+        self.0
+            .on_air
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .cloned()
+    }
+
+    /// From then on the broadcast is served from the archive.
+    fn forget(&self, id: &BroadcastId) {
+        self.0
+            .on_air
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
+    }
+}
+
+/// A broadcast's place in memory. Dropped before its end, those who wait for it are let go.
+struct OnAir {
+    origin: Origin,
+    air: Arc<Air>,
+    over: bool,
+}
+
+impl OnAir {
+    fn begin(origin: &Origin, air: Air) -> Result<OnAir, Error> {
+        let air = Arc::new(air);
+        match origin
+            .0
+            .on_air
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(air.id.clone())
+        {
+            Entry::Occupied(_) => return Err(Error::OnAir(air.id.clone())),
+            Entry::Vacant(place) => place.insert(air.clone()),
+        };
+        Ok(OnAir {
+            origin: origin.clone(),
+            air,
+            over: false,
+        })
+    }
+
+    /// Keeps it in memory for those who watch its last moments; then only the archive has it.
+    fn linger(mut self) {
+        self.over = true;
+        let (origin, id) = (self.origin.clone(), self.air.id.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(origin.0.config.linger()).await;
+            origin.forget(&id);
+        });
+    }
+}
+
+impl Drop for OnAir {
+    fn drop(&mut self) {
+        if !self.over {
+            self.air.abandon();
+            self.origin.forget(&self.air.id);
+        }
+    }
+}
+
+async fn serve(
+    State(origin): State<Origin>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let answer = match path {
+        Ok(Path((id, path))) => {
+            origin
+                .answer(&id, &path, query.as_deref().unwrap_or(""), &headers)
+                .await
+        }
+        Err(_) => Err(Problem::not_found("there is no such path")),
+    };
+    let response = answer.unwrap_or_else(IntoResponse::into_response);
+    let bytes = response.body().size_hint().lower();
+    counter!("lectern_packager_served_bytes_total").increment(bytes);
+    response
+}
+
+impl Origin {
+    async fn answer(
+        &self,
+        id: &str,
+        path: &str,
+        query: &str,
+        headers: &HeaderMap,
+    ) -> Result<Response, Problem> {
+        let id: BroadcastId = id
+            .parse()
+            .map_err(|_| Problem::not_found("there is no such broadcast"))?;
+        let archive = &self.0.archive;
+        match self.on_air(&id) {
+            Some(air) => {
+                let resource = Resource::of(path);
+                match from_air::serve(&air, resource, query, headers).await? {
+                    Some(response) => Ok(response),
+                    None => from_archive::serve(archive, &id, path, headers).await,
+                }
+            }
+            None => from_archive::serve(archive, &id, path, headers).await,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What a path below `/broadcasts/{id}/` names.
+
+use timeline::PartIndex;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resource<'a> {
+    /// `index.m3u8`
+    Multivariant,
+    /// `audio.m3u8`
+    AudioOnly,
+    /// `{rendition}/index.m3u8`
+    Playlist(&'a str),
+    /// `{rendition}/init-{hash}.mp4`
+    Init(&'a str, &'a str),
+    /// `{rendition}/{msn}.m4s`
+    Segment(&'a str, u64),
+    /// `{rendition}/{msn}.{part}.m4s`
+    Part(&'a str, PartIndex),
+    /// Anything else, which only the archive can know.
+    File,
+}
+
+impl Resource<'_> {
+    pub fn of(path: &str) -> Resource<'_> {
+        match path.split_once('/') {
+            None if path == "index.m3u8" => Resource::Multivariant,
+            None if path == "audio.m3u8" => Resource::AudioOnly,
+            Some((rendition, name)) if !name.contains('/') => Self::in_rendition(rendition, name),
+            _ => Resource::File,
+        }
+    }
+
+    fn in_rendition<'a>(rendition: &'a str, name: &'a str) -> Resource<'a> {
+        if name == "index.m3u8" {
+            return Resource::Playlist(rendition);
+        }
+        if name.starts_with("init-") && name.ends_with(".mp4") {
+            return Resource::Init(rendition, name);
+        }
+        let Some(numbers) = name.strip_suffix(".m4s") else {
+            return Resource::File;
+        };
+        let found = match numbers.split_once('.') {
+            None => number(numbers).map(|msn| Resource::Segment(rendition, msn)),
+            Some((msn, part)) => number(msn)
+                .zip(number(part))
+                .map(|(msn, part)| Resource::Part(rendition, PartIndex { msn, part })),
+        };
+        found.unwrap_or(Resource::File)
+    }
+}
+
+/// A number as we write it, so that each object has one name only.
+fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
+    let canonical = text == "0" || (!text.starts_with('0') && text.bytes().all(|c| c.is_ascii_digit()));
+    if canonical { text.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        let part = |msn, part| PartIndex { msn, part };
+        for (path, resource) in [
+            ("index.m3u8", Resource::Multivariant),
+            ("audio.m3u8", Resource::AudioOnly),
+            ("720p/index.m3u8", Resource::Playlist("720p")),
+            ("720p/init-0a1b.mp4", Resource::Init("720p", "init-0a1b.mp4")),
+            ("720p/0.m4s", Resource::Segment("720p", 0)),
+            ("720p/17.m4s", Resource::Segment("720p", 17)),
+            ("audio/17.3.m4s", Resource::Part("audio", part(17, 3))),
+            ("audio/17.03.m4s", Resource::File),
+            ("audio/+1.m4s", Resource::File),
+            ("audio/99999999999999999999.m4s", Resource::File),
+            ("audio/1.2.3.m4s", Resource::File),
+            ("broadcast.json", Resource::File),
+            ("files/a/b.pdf", Resource::File),
+            ("", Resource::File),
+        ] {
+            assert_eq!(Resource::of(path), resource, "{path}");
+        }
+    }
+}

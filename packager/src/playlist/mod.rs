@@ -1,0 +1,13 @@
+//! Playlists: plain structs whose fields are the tags, and pure functions that write them down.
+//!
+//! Section numbers are those of draft-pantos-hls-rfc8216bis.
+
+mod decimal;
+mod media;
+mod multivariant;
+
+pub use media::{Media, Open, Part, RenditionReport, Segment, ServerControl};
+pub use multivariant::{Alternative, Multivariant, Variant};
+
+/// The one right Content-Type (section 4).
+pub const CONTENT_TYPE: &str = "application/vnd.apple.mpegurl";
