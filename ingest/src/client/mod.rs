@@ -1,0 +1,112 @@
+//! A WHIP publisher: the H.264 and Opus frames of a feed, out over WebRTC.
+//!
+//! It is a client like any other and shares nothing with the server beside it but the names of the codecs.
+//! Reconnecting is its caller's: every reason to do so is an [`Error`].
+
+mod clock;
+mod connection;
+mod error;
+mod keyframes;
+mod reports;
+mod resource;
+mod rtp;
+mod source;
+
+use std::net::IpAddr;
+
+use timeline::{Timeline, feed};
+use tokio_util::sync::CancellationToken;
+
+use connection::Connection;
+use resource::{Endpoint, Resource};
+use source::Source;
+
+pub use error::Error;
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The WHIP endpoint: `https://lectern.example/whip/algebra-1`.
+    pub url: String,
+    pub token: Option<String>,
+    /// What the feed's times refer to: sender reports tell the server each frame's capture time by it.
+    pub timeline: Timeline,
+    /// STUN servers (`stun:host:port`), where the server cannot be reached without.
+    pub stun: Vec<String>,
+    /// The address to send from. By default the one that the route to the endpoint begins with.
+    pub bind: Option<IpAddr>,
+}
+
+impl Config {
+    pub fn new(url: impl Into<String>, timeline: Timeline) -> Self {
+        Config {
+            url: url.into(),
+            token: None,
+            timeline,
+            stun: Vec::new(),
+            bind: None,
+        }
+    }
+}
+
+/// Publishes until the feed ends or `stop`; then the server is told. Frames are sent as they come: what comes
+/// before the connection stands is gone, and the picture begins with a keyframe.
+pub async fn publish(config: Config, feed: feed::Consumer, stop: CancellationToken) -> Result<(), Error> {
+    let mut source = Source::new(feed);
+    let endpoint = Endpoint::new(&config)?;
+    // `stop` does not cut this short: once the offer is posted only its answer says what is to be deleted.
+    let publication = tokio::select! {
+        opened = Publication::open(&config, &endpoint) => opened?,
+        fault = source.discard() => return Err(fault),
+    };
+    let outcome = tokio::select! {
+        outcome = publication.run(&mut source) => outcome,
+        () = stop.cancelled() => Ok(()),
+    };
+    publication.close(&endpoint).await;
+    outcome
+}
+
+/// A connection and what stands for it at the server.
+struct Publication {
+    connection: Connection,
+    resource: Resource,
+}
+
+impl Publication {
+    async fn open(config: &Config, endpoint: &Endpoint) -> Result<Self, Error> {
+        let connection = Connection::new(config, endpoint.local_address().await?).await?;
+        let (resource, answer) = endpoint.post(connection.offer().await?).await?;
+        let publication = Publication { connection, resource };
+        if let Err(refused) = publication.connection.accept(answer).await {
+            publication.close(endpoint).await;
+            return Err(refused);
+        }
+        Ok(publication)
+    }
+
+    async fn run(&self, source: &mut Source) -> Result<(), Error> {
+        let mut sending = tokio::select! {
+            connected = self.connection.connected() => connected?,
+            fault = source.discard() => return Err(fault),
+        };
+        source.request_keyframe();
+        loop {
+            tokio::select! {
+                lost = self.connection.lost() => return Err(lost),
+                () = self.connection.keyframe_wanted() => source.request_keyframe(),
+                frame = source.next() => match frame? {
+                    Some((codec, frame)) => sending.send(codec, &frame).await?,
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// Before the connection, so that the server knows it for a goodbye.
+    async fn close(&self, endpoint: &Endpoint) {
+        if let Err(e) = endpoint.delete(&self.resource).await {
+            tracing::warn!("the server was not told that the broadcast is over: {e}");
+        }
+        self.connection.close().await;
+    }
+}
