@@ -1,0 +1,178 @@
+/** hls.js, set up for low latency, and kept going whatever happens while the page is open. */
+import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Fragment, type HlsConfig } from 'hls.js';
+import workerPath from 'hls.js/dist/hls.worker.js?url';
+import { Backoff } from '../core/backoff';
+import { lowerBound } from '../core/message';
+import type { WallMs } from '../core/time';
+import type { Engine, Level } from './engine';
+
+/** Unnoticeable in speech, yet two seconds are made good in half a minute. */
+const CATCH_UP_RATE = 1.08;
+/** A media error so soon after the last one is not cured by the same medicine. */
+const RELAPSE_MS = 5_000;
+/** A live playlist that has not grown for this long is asked for anew. */
+const STALE_S = 12;
+const CHECK_MS = 1_000;
+
+const CONFIG: Partial<HlsConfig> = {
+  lowLatencyMode: true,
+  maxLiveSyncPlaybackRate: CATCH_UP_RATE,
+  // The default, a whole second for each stall, is more than the latency itself.
+  liveSyncOnStallIncrease: 0.3,
+  // Memory only; what was shown longer ago is fetched again.
+  backBufferLength: 60,
+  liveDurationInfinity: true,
+  liveMaxUnchangedPlaylistRefresh: 10,
+  capLevelToPlayerSize: true,
+  enableWorker: true,
+  workerPath,
+};
+
+export class HlsEngine extends EventTarget implements Engine {
+  #hls!: Hls;
+  #backoff = new Backoff(500, 8_000);
+  #recovery: ReturnType<typeof setTimeout> | undefined;
+  #checking: ReturnType<typeof setInterval>;
+  #mediaErrorAt = -Infinity;
+  #level = -1;
+  #catchUp = true;
+
+  constructor(
+    private readonly video: HTMLVideoElement,
+    private readonly url: string,
+  ) {
+    super();
+    this.#build();
+    this.#checking = setInterval(() => this.#check(), CHECK_MS);
+  }
+
+  get playingDate(): Date | null {
+    return this.#hls.playingDate;
+  }
+
+  get live(): boolean {
+    return this.#hls.latestLevelDetails?.live ?? false;
+  }
+
+  get livePosition(): number | null {
+    return this.#hls.liveSyncPosition;
+  }
+
+  get edge(): { latencyS: number; targetS: number } | null {
+    const targetS = this.#hls.targetLatency;
+    return this.live && targetS !== null ? { latencyS: this.#hls.latency, targetS } : null;
+  }
+
+  timeOf(wall: WallMs): number | null {
+    const fragments = this.#hls.latestLevelDetails?.fragments ?? [];
+    const after = lowerBound(fragments, (fragment) => dateOf(fragment) <= wall);
+    const fragment = fragments[Math.max(0, after - 1)];
+    return fragment ? fragment.start + (wall - dateOf(fragment)) / 1000 : null;
+  }
+
+  get levels(): readonly Level[] {
+    return this.#hls.levels.map(({ url, width, height, bitrate }) => ({ name: nameOf(url[0] ?? '', height), width, height, bitrate }));
+  }
+
+  get level(): number {
+    return this.#level;
+  }
+
+  /** From the next segment on: what is buffered plays on, so nothing stands still. */
+  set level(level: number) {
+    this.#level = level;
+    this.#hls.nextLevel = level;
+  }
+
+  get catchUp(): boolean {
+    return this.#catchUp;
+  }
+
+  set catchUp(catchUp: boolean) {
+    this.#catchUp = catchUp;
+    // At exactly 1 hls.js leaves the playback rate to us; otherwise it sets a viewer's own rate back to 1.
+    this.#hls.config.maxLiveSyncPlaybackRate = catchUp ? CATCH_UP_RATE : 1;
+  }
+
+  destroy(): void {
+    clearInterval(this.#checking);
+    clearTimeout(this.#recovery);
+    this.#hls.destroy();
+  }
+
+  #build(): void {
+    const hls = new Hls({ ...CONFIG, maxLiveSyncPlaybackRate: this.#catchUp ? CATCH_UP_RATE : 1 });
+    this.#hls = hls;
+    hls.on(Events.MANIFEST_PARSED, () => {
+      if (this.#level >= 0) hls.nextLevel = this.#level;
+      this.dispatchEvent(new Event('levels'));
+      this.dispatchEvent(new Event('ready'));
+    });
+    hls.on(Events.LEVELS_UPDATED, () => this.dispatchEvent(new Event('levels')));
+    hls.on(Events.FRAG_BUFFERED, () => this.#recovered());
+    hls.on(Events.ERROR, (_, error) => this.#failed(error));
+    hls.loadSource(this.url);
+    hls.attachMedia(this.video);
+  }
+
+  #failed(error: ErrorData): void {
+    if (!error.fatal) return;
+    console.warn(`hls.js: ${error.details}`, error.error);
+    if (error.type === ErrorTypes.MEDIA_ERROR) this.#cure();
+    else if (error.type === ErrorTypes.NETWORK_ERROR) this.#retry(error.details);
+    else this.#later(() => this.#rebuild());
+  }
+
+  #cure(): void {
+    const again = performance.now() - this.#mediaErrorAt < RELAPSE_MS;
+    this.#mediaErrorAt = performance.now();
+    if (again) this.#later(() => this.#rebuild());
+    else this.#hls.recoverMediaError();
+  }
+
+  #retry(details: ErrorDetails): void {
+    this.#trouble('The connection is interrupted. Trying again…');
+    // Before there are levels there is nothing to go on with.
+    if (this.#hls.levels.length === 0 || details === ErrorDetails.MANIFEST_LOAD_ERROR) this.#later(() => this.#hls.loadSource(this.url));
+    else this.#later(() => this.#hls.startLoad());
+  }
+
+  #later(action: () => void): void {
+    clearTimeout(this.#recovery);
+    this.#recovery = setTimeout(action, this.#backoff.next());
+  }
+
+  #rebuild(): void {
+    const { currentTime, paused } = this.video;
+    this.#hls.destroy();
+    this.#build();
+    this.#hls.once(Events.LEVEL_LOADED, (_, { details }) => {
+      if (!details.live) this.video.currentTime = currentTime;
+      if (!paused) void this.video.play().catch(() => undefined);
+    });
+  }
+
+  #recovered(): void {
+    this.#backoff.succeeded();
+    this.#trouble(null);
+  }
+
+  #trouble(words: string | null): void {
+    this.dispatchEvent(new CustomEvent('trouble', { detail: words }));
+  }
+
+  /** hls.js stops asking for a playlist that did not change for ten times; a broadcast may go on much later. */
+  #check(): void {
+    const details = this.#hls.latestLevelDetails;
+    if (!details?.live || details.age < STALE_S) return;
+    this.#trouble('Nothing new arrives from the server. Trying again…');
+    details.advancedDateTime = Date.now();
+    this.#hls.stopLoad();
+    this.#hls.startLoad();
+  }
+}
+
+const dateOf = (fragment: Fragment): WallMs => fragment.programDateTime ?? Infinity;
+
+/** The rendition's folder is its name. */
+const nameOf = (url: string, height: number): string => /([^/]+)\/[^/]+\.m3u8(?:\?.*)?$/.exec(url)?.[1] ?? `${height}p`;

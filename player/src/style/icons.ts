@@ -1,0 +1,21 @@
+/** The few pictures of these pages; each takes the colour of its text. */
+import { svg, html, type TemplateResult } from 'lit';
+
+const icon = (paths: TemplateResult): TemplateResult =>
+  html`<svg class="icon" viewBox="0 0 24 24" width="18" height="18" fill="none" stroke="currentColor" stroke-width="1.8"
+    stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">${paths}</svg>`;
+
+export const icons = {
+  send: icon(svg`<path d="M4 12 20 4l-4 16-4.5-6.5z"/><path d="m11.500 13.500 8-9"/>`),
+  bin: icon(svg`<path d="M5 7h14M10 7V4.500h4V7M7 7l.8 12.500h8.400L17 7"/>`),
+  down: icon(svg`<path d="M12 5v14m-6-6 6 6 6-6"/>`),
+  people: icon(svg`<circle cx="9" cy="8.500" r="3.200"/><path d="M3.500 19c.5-3.500 2.800-5 5.500-5s5 1.500 5.500 5M15.500 5.600a3.200 3.200 0 0 1 0 5.800M17 14.300c2 .6 3.200 2.200 3.500 4.700"/>`),
+  clock: icon(svg`<circle cx="12" cy="12" r="8"/><path d="M12 7.500V12l3 2"/>`),
+  camera: icon(svg`<rect x="3" y="6.500" width="12" height="11" rx="2"/><path d="m15 11 6-3.500v9L15 13z"/>`),
+  screen: icon(svg`<rect x="3" y="4.500" width="18" height="12" rx="2"/><path d="M9 20h6m-3-3.500V20"/>`),
+  microphone: icon(svg`<rect x="9" y="3.500" width="6" height="10.500" rx="3"/><path d="M5.500 11.500a6.500 6.500 0 0 0 13 0M12 18v3"/>`),
+  copy: icon(svg`<rect x="9" y="9" width="11" height="11" rx="2"/><path d="M5.500 15H5a1.500 1.500 0 0 1-1.500-1.500V5A1.500 1.500 0 0 1 5 3.500h8.500A1.500 1.500 0 0 1 15 5v.5"/>`),
+  check: icon(svg`<path d="m5 12.500 4.500 4.500L19 7.500"/>`),
+  play: icon(svg`<path d="M8 5.500v13l10.500-6.500z" fill="currentColor"/>`),
+  mute: icon(svg`<path d="M11 5.500 7 9H4v6h3l4 3.500zM16 9.500l5 5m0-5-5 5"/>`),
+} as const;
