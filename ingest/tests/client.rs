@@ -1,5 +1,8 @@
 //! The publisher against the ingest: real HTTP, ICE, DTLS and SRTP over loopback.
 
+// Clippy takes only functions marked as tests for tests.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
