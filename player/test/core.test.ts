@@ -100,7 +100,7 @@ describe('numbers', () => {
     expect([20, 61, 3900].map(duration)).toEqual(['20 s', '1 min', '1 h 5 min']);
     expect([latency(1449), latency(-5)]).toEqual(['1.4 s', '0.0 s']);
     expect([bitrate(640.4), bitrate(2449)]).toEqual(['640 kbit/s', '2.4 Mbit/s']);
-    expect(['Ana', 'Ana María Ruiz', '  ', '😀 x'].map(initials)).toEqual(['A', 'AR', '', '😀X']);
+    expect(['Ana', 'Ana María Ruiz', '  ', '😀 x', 'Jonas (TA)'].map(initials)).toEqual(['A', 'AR', '', 'X', 'JT']);
   });
 });
 

@@ -27,7 +27,7 @@ export const bitrate = (kbps: number): string =>
 
 /** One or two letters to stand for a person. */
 export function initials(name: string): string {
-  const words = name.trim().split(/\s+/);
-  const picked = words.length > 1 ? [words[0], words.at(-1)] : [words[0]];
-  return picked.map((word) => Array.from(word ?? '')[0] ?? '').join('').toUpperCase();
+  const words = name.split(/[^\p{L}\p{N}\p{M}]+/u).filter(Boolean);
+  const picked = words.length > 1 ? [words[0], words.at(-1)] : words;
+  return picked.map((word) => Array.from(word ?? '')[0]).join('').toUpperCase();
 }

@@ -105,7 +105,7 @@ export class Replay {
     const numbers = this.#numbers();
     const next = lowerBound(numbers, (n) => n <= current);
     const groups: Message[][] = [];
-    let [count, from, until] = [0, 0, this.#firstAt(numbers[next])];
+    let [count, until] = [0, this.#firstAt(numbers[next])];
     for (let i = next - 1; i >= 0 && count < SHOWN; i -= 1) {
       const n = numbers[i] as number;
       const messages = this.#messagesOf(n);
@@ -115,9 +115,9 @@ export class Replay {
       groups.unshift(messages.slice(0, shown));
       count += shown;
     }
-    const messages = groups.flat().filter(({ seq }) => !this.#deleted.has(seq)).slice(-SHOWN);
-    from = groups.flat().at(-1)?.at ?? 0;
-    return { messages, from, until };
+    const all = groups.flat();
+    const messages = all.filter(({ seq }) => !this.#deleted.has(seq)).slice(-SHOWN);
+    return { messages, from: all.at(-1)?.at ?? 0, until };
   }
 
   #windowOf(at: Ticks): number {

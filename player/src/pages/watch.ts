@@ -6,15 +6,13 @@ import { duration } from '../core/format';
 import { TICKS_PER_SECOND } from '../core/time';
 import { broadcastOfPage, tokenOfLink } from '../identity';
 import '../player/lectern-player';
-import type { LecternPlayer } from '../player/lectern-player';
 import '../room/lectern-room';
-import type { LecternRoom } from '../room/lectern-room';
 import '../style/page.css';
 import '../style/watch.css';
 import { element } from './element';
 
-const player = element<LecternPlayer>('lectern-player');
-const room = element<LecternRoom>('lectern-room');
+const player = element('lectern-player');
+const room = element('lectern-room');
 const follower = new BroadcastFollower(broadcastOfPage());
 
 room.token = tokenOfLink();

@@ -311,3 +311,9 @@ export class LecternPlayer extends LitElement implements Playhead {
 }
 
 customElements.define('lectern-player', LecternPlayer);
+
+declare global {
+  interface HTMLElementTagNameMap {
+    'lectern-player': LecternPlayer;
+  }
+}

@@ -1,5 +1,5 @@
 /** `<lectern-composer>`: where one writes. What is refused comes back with the reason; nothing typed is ever lost. */
-import { LitElement, html, nothing, type PropertyValues } from 'lit';
+import { LitElement, html, nothing } from 'lit';
 import { icons } from '../style/icons';
 import { baseStyles, sheet } from '../style/shared';
 import css from './composer.css?inline';
@@ -61,7 +61,7 @@ export class LecternComposer extends LitElement {
     </form>`;
   }
 
-  protected override updated(_changed: PropertyValues): void {
+  protected override updated(): void {
     const box = this.#box;
     if (!box) return;
     box.style.height = 'auto';
@@ -109,3 +109,9 @@ export class LecternComposer extends LitElement {
 }
 
 customElements.define('lectern-composer', LecternComposer);
+
+declare global {
+  interface HTMLElementTagNameMap {
+    'lectern-composer': LecternComposer;
+  }
+}

@@ -107,20 +107,20 @@ export class Connection extends EventTarget {
         void this.#fetch(effect.range.from, effect.range.to);
         return;
       case 'return':
-        this.#tell<Returned>('return', effect);
+        this.#tell('return', effect);
         return;
       case 'complain':
         this.#tell('complain', effect.message);
         return;
       case 'publish':
-        this.#tell<Published>('publish', effect);
+        this.#tell('publish', effect);
         return;
       case 'unauthorized':
         this.#tell('unauthorized', null);
     }
   }
 
-  #tell<T>(type: string, detail: T): void {
+  #tell(type: string, detail: unknown): void {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 

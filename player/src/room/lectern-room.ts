@@ -19,7 +19,6 @@ import { MOVED, type Playhead } from '../playhead';
 import { icons } from '../style/icons';
 import { baseStyles, sheet } from '../style/shared';
 import './composer';
-import type { LecternComposer } from './composer';
 import { Connection, type Published, type Returned } from './connection';
 import './guest-form';
 import css from './lectern-room.css?inline';
@@ -246,7 +245,7 @@ export class LecternRoom extends LitElement {
   }
 
   #returned({ body, message, retryAfterMs }: Returned): void {
-    this.renderRoot.querySelector<LecternComposer>('lectern-composer')?.giveBack(body, message, retryAfterMs);
+    this.renderRoot.querySelector('lectern-composer')?.giveBack(body, message, retryAfterMs);
   }
 
   #complain(message: string): void {
@@ -272,7 +271,7 @@ export class LecternRoom extends LitElement {
     if (!this.broadcast) return;
     rememberGuest(this.broadcast.id, event.detail);
     this.connection?.identify(event.detail);
-    void this.updateComplete.then(() => this.renderRoot.querySelector<LecternComposer>('lectern-composer')?.focus());
+    void this.updateComplete.then(() => this.renderRoot.querySelector('lectern-composer')?.focus());
   }
 
   /** A guest's token ends with its time; the name is asked again. A link's token is not ours to forget. */
@@ -372,3 +371,9 @@ export class LecternRoom extends LitElement {
 }
 
 customElements.define('lectern-room', LecternRoom);
+
+declare global {
+  interface HTMLElementTagNameMap {
+    'lectern-room': LecternRoom;
+  }
+}

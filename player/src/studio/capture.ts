@@ -1,0 +1,127 @@
+/** Where picture and sound come from: a camera, a screen, a microphone, or a stream that somebody hands us. */
+
+export type PictureSource = 'camera' | 'screen' | 'none';
+
+export interface Devices {
+  cameras: MediaDeviceInfo[];
+  microphones: MediaDeviceInfo[];
+}
+
+const CAMERA: MediaTrackConstraints = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
+const SCREEN: MediaTrackConstraints = { frameRate: { ideal: 30, max: 30 }, width: { max: 1920 }, height: { max: 1080 } };
+/** Speech across a room. */
+const MICROPHONE: MediaTrackConstraints = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+
+/** Tells `change` when the stream, the devices or what is wrong with them changed. */
+export class Capture extends EventTarget {
+  picture: PictureSource = 'none';
+  devices: Devices = { cameras: [], microphones: [] };
+  cameraId = '';
+  /** Empty: the default one; `none`: no sound. */
+  microphoneId = '';
+  problem = '';
+  #video: MediaStreamTrack | null = null;
+  #audio: MediaStreamTrack | null = null;
+  #handed: MediaStream | null = null;
+
+  constructor() {
+    super();
+    // Absent where the page is not secure (http, not on localhost).
+    if ('mediaDevices' in navigator) navigator.mediaDevices.addEventListener('devicechange', () => void this.#list());
+    else this.problem = 'This browser gives cameras and screens only to secure pages: open the studio over https or on localhost.';
+  }
+
+  get stream(): MediaStream {
+    return this.#handed ?? new MediaStream([this.#video, this.#audio].filter((track) => track !== null));
+  }
+
+  get handed(): boolean {
+    return this.#handed !== null;
+  }
+
+  /** A stream from elsewhere (a canvas, another page, a test) in place of the devices; null gives them back. */
+  hand(stream: MediaStream | null): void {
+    this.#handed = stream;
+    this.#changed();
+  }
+
+  async useCamera(id = this.cameraId): Promise<void> {
+    this.cameraId = id;
+    await this.#take(async () => {
+      const wanted = { ...CAMERA, ...(id ? { deviceId: { exact: id } } : {}) };
+      const stream = await navigator.mediaDevices.getUserMedia({ video: wanted });
+      this.#setVideo(stream.getVideoTracks()[0] ?? null, 'camera');
+    });
+  }
+
+  async useScreen(): Promise<void> {
+    await this.#take(async () => {
+      const stream = await navigator.mediaDevices.getDisplayMedia({ video: SCREEN, audio: false });
+      const track = stream.getVideoTracks()[0] ?? null;
+      // Text and formulas: sharp edges before smooth movement.
+      if (track) track.contentHint = 'detail';
+      this.#setVideo(track, 'screen');
+    });
+  }
+
+  async useMicrophone(id = this.microphoneId): Promise<void> {
+    this.microphoneId = id;
+    if (id === 'none') {
+      this.#setAudio(null);
+      return;
+    }
+    await this.#take(async () => {
+      const wanted = { ...MICROPHONE, ...(id ? { deviceId: { exact: id } } : {}) };
+      const stream = await navigator.mediaDevices.getUserMedia({ audio: wanted });
+      this.#setAudio(stream.getAudioTracks()[0] ?? null);
+    });
+  }
+
+  async #take(action: () => Promise<void>): Promise<void> {
+    this.problem = '';
+    try {
+      await action();
+    } catch (error) {
+      this.problem = wordsFor(error);
+    }
+    await this.#list();
+  }
+
+  #setVideo(track: MediaStreamTrack | null, source: PictureSource): void {
+    this.#video?.stop();
+    this.#video = track;
+    this.picture = track ? source : 'none';
+    // The browser's own "stop sharing", or a camera that was pulled out.
+    track?.addEventListener('ended', () => {
+      if (this.#video === track) this.#setVideo(null, 'none');
+    });
+    this.#changed();
+  }
+
+  #setAudio(track: MediaStreamTrack | null): void {
+    this.#audio?.stop();
+    this.#audio = track;
+    this.#changed();
+  }
+
+  async #list(): Promise<void> {
+    if (!('mediaDevices' in navigator)) return;
+    const all = await navigator.mediaDevices.enumerateDevices();
+    // Without permission devices have no name yet.
+    const named = all.filter(({ deviceId, label }) => deviceId !== '' && label !== '');
+    this.devices = { cameras: named.filter(({ kind }) => kind === 'videoinput'), microphones: named.filter(({ kind }) => kind === 'audioinput') };
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.dispatchEvent(new Event('change'));
+  }
+}
+
+function wordsFor(error: unknown): string {
+  const name = error instanceof DOMException ? error.name : '';
+  if (name === 'NotAllowedError') return 'The browser was not allowed to use it. Allow it in the address bar, then try again.';
+  if (name === 'NotFoundError' || name === 'OverconstrainedError') return 'There is no such device connected.';
+  if (name === 'NotReadableError') return 'Another program is using the device.';
+  return error instanceof Error ? error.message : 'The device cannot be used.';
+}

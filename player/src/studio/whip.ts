@@ -1,0 +1,126 @@
+/** A WHIP client (RFC 9725): one session, from the offer to the DELETE. */
+import { Problem, ask } from '../api';
+import { trickleFragment, type Candidate } from '../core/sdp';
+
+/** Candidates of this machine are there at once; what takes longer is trickled. */
+const GATHER_MS = 300;
+
+export interface Sending {
+  video: MediaStreamTrack | null;
+  audio: MediaStreamTrack | null;
+  maxVideoKbps: number;
+}
+
+export class WhipSession {
+  readonly connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
+  #video: RTCRtpSender;
+  #audio: RTCRtpSender;
+  #resource: string | null = null;
+  #etag: string | null = null;
+  #waiting: Candidate[] = [];
+  #maxVideoKbps: number;
+
+  /** Both media are offered even where one has no track yet: it can come later without a new offer. */
+  constructor(
+    private readonly endpoint: string,
+    private readonly token: string,
+    { video, audio, maxVideoKbps }: Sending,
+  ) {
+    this.#maxVideoKbps = maxVideoKbps;
+    const stream = new MediaStream([video, audio].filter((track) => track !== null));
+    const picture = this.connection.addTransceiver(video ?? 'video', { direction: 'sendonly', streams: [stream] });
+    preferH264(picture);
+    this.#video = picture.sender;
+    this.#audio = this.connection.addTransceiver(audio ?? 'audio', { direction: 'sendonly', streams: [stream] }).sender;
+    this.connection.addEventListener('icecandidate', ({ candidate }) => {
+      if (candidate?.candidate) this.#found({ candidate: candidate.candidate, mid: candidate.sdpMid ?? '' });
+    });
+  }
+
+  async open(takeover: boolean): Promise<void> {
+    await this.connection.setLocalDescription();
+    await gathered(this.connection, GATHER_MS);
+    this.#waiting = []; // They are in the offer.
+    const url = takeover ? `${this.endpoint}?takeover=true` : this.endpoint;
+    const response = await ask(url, { method: 'POST', headers: this.#headers('application/sdp'), body: this.#offer });
+    const location = response.headers.get('Location');
+    if (!location) throw new Problem(502, 'The server gave no address for the session.', null);
+    this.#resource = new URL(location, response.url).href;
+    this.#etag = response.headers.get('ETag');
+    await this.connection.setRemoteDescription({ type: 'answer', sdp: await response.text() });
+    await this.#limit();
+    void this.#trickle();
+  }
+
+  /** Another device, without a new offer. */
+  async replace(video: MediaStreamTrack | null, audio: MediaStreamTrack | null): Promise<void> {
+    await Promise.all([this.#video.replaceTrack(video), this.#audio.replaceTrack(audio)]);
+    await this.#limit();
+  }
+
+  /** Says goodbye; the server finds out by itself where this does not get through. */
+  async close(): Promise<void> {
+    this.connection.close();
+    const resource = this.#resource;
+    this.#resource = null;
+    if (!resource) return;
+    // `keepalive`: also while the page is being closed.
+    await fetch(resource, { method: 'DELETE', headers: this.#headers(), keepalive: true }).catch(() => undefined);
+  }
+
+  /** Gone, without a word: the session is lost already. */
+  abandon(): void {
+    this.connection.close();
+  }
+
+  get #offer(): string {
+    return this.connection.localDescription?.sdp ?? '';
+  }
+
+  /** A lecture's picture is read: where the path is thin, fewer pictures rather than coarser ones. */
+  async #limit(): Promise<void> {
+    const parameters = this.#video.getParameters();
+    for (const encoding of parameters.encodings) encoding.maxBitrate = this.#maxVideoKbps * 1000;
+    parameters.degradationPreference = this.#video.track?.contentHint === 'detail' ? 'maintain-resolution' : 'balanced';
+    // A browser that knows no preference refuses none of the rest.
+    await this.#video.setParameters(parameters).catch((error: unknown) => console.warn('the bitrate could not be limited', error));
+  }
+
+  #found(candidate: Candidate): void {
+    this.#waiting.push(candidate);
+    if (this.#resource) void this.#trickle();
+  }
+
+  async #trickle(): Promise<void> {
+    const resource = this.#resource;
+    if (!resource || this.#waiting.length === 0) return;
+    const body = trickleFragment(this.#offer, this.#waiting.splice(0));
+    const headers = { ...this.#headers('application/trickle-ice-sdpfrag'), ...(this.#etag ? { 'If-Match': this.#etag } : {}) };
+    await ask(resource, { method: 'PATCH', headers, body }).catch((error: unknown) => console.warn('a candidate was not taken', error));
+  }
+
+  #headers(type?: string): Record<string, string> {
+    return { Authorization: `Bearer ${this.token}`, ...(type ? { 'Content-Type': type } : {}) };
+  }
+}
+
+/** H.264 is what hardware encodes, and what the server need not guess at. */
+function preferH264(transceiver: RTCRtpTransceiver): void {
+  const codecs = RTCRtpSender.getCapabilities('video')?.codecs ?? [];
+  const rank = ({ mimeType }: RTCRtpCodec) => (/h264/i.test(mimeType) ? 0 : /vp8/i.test(mimeType) ? 1 : 2);
+  const usable = codecs.filter(({ mimeType }) => /\/(h264|vp8|rtx|red|ulpfec|flexfec-03)$/i.test(mimeType));
+  if (usable.length > 0) transceiver.setCodecPreferences([...usable].sort((a, b) => rank(a) - rank(b)));
+}
+
+/** Resolves when all candidates are found, or after a while. */
+async function gathered(connection: RTCPeerConnection, withinMs: number): Promise<void> {
+  if (connection.iceGatheringState === 'complete') return;
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, withinMs);
+    connection.addEventListener('icegatheringstatechange', () => {
+      if (connection.iceGatheringState !== 'complete') return;
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
