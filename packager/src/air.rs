@@ -9,13 +9,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use metrics::gauge;
 use timeline::{BroadcastId, Grid, MediaTime, PartIndex, Span};
 use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::ladder::Ladder;
 use crate::listing::{Promises, Version};
+use crate::meters::Meters;
 use crate::presentation::{Closed, Step};
 use crate::text::Text;
 
@@ -23,6 +23,7 @@ pub struct Air {
     pub id: BroadcastId,
     pub promises: Promises,
     pub grid: Grid,
+    pub meters: Meters,
     front: watch::Sender<Arc<Front>>,
     /// A lane per rendition, in the ladder's order.
     shelf: RwLock<Vec<Lane>>,
@@ -99,6 +100,7 @@ pub enum Impatient {
 impl Air {
     pub fn new(id: BroadcastId, grid: Grid, config: &Config) -> Air {
         Air {
+            meters: Meters::of(&id),
             id,
             promises: Promises::new(&grid, config),
             grid,
@@ -257,9 +259,10 @@ struct Blocked<'a>(&'a Air);
 
 impl Blocked<'_> {
     fn gauge(&self) {
-        let blocked = self.0.blocked.load(Ordering::Relaxed);
-        gauge!("lectern_packager_blocked_requests", "broadcast" => self.0.id.to_string())
-            .set(f64::from(blocked));
+        self.0
+            .meters
+            .blocked_requests
+            .set(f64::from(self.0.blocked.load(Ordering::Relaxed)));
     }
 }
 

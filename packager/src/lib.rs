@@ -20,6 +20,7 @@ mod error;
 mod fmp4;
 mod ladder;
 mod listing;
+mod meters;
 mod origin;
 mod packaging;
 mod part;

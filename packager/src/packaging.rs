@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use metrics::{counter, histogram};
 use timeline::feed::{Consumer, Record};
 use timeline::{BroadcastId, Frame, Grid, MediaTime, Timeline, WallTime};
 
@@ -39,10 +38,10 @@ impl Packaging {
     pub async fn run(self, mut line: Consumer) -> Result<Packaged, Error> {
         let backlog = Arc::new(Backlog::new(self.config.max_archive_backlog as usize));
         let (announce, announced) = tokio::sync::oneshot::channel();
-        let mut stage = Stage::new(&self, backlog.clone(), announce);
+        let mut assembly = Assembly::new(&self, backlog.clone(), announce);
         let packaged = async {
-            let fault = stage.follow(&mut line).await.err();
-            let duration = stage.end();
+            let fault = assembly.follow(&mut line).await.err();
+            let duration = assembly.end();
             match fault {
                 Some(fault) => {
                     tracing::error!(broadcast = %self.broadcast, %fault, %duration, "the line ended with a fault");
@@ -66,6 +65,7 @@ impl Packaging {
         Writer {
             broadcast: self.broadcast.clone(),
             archive: self.archive.clone(),
+            meters: self.air.meters.clone(),
             backlog,
             kept: self.air.kept.clone(),
             patience: self.config.archive_patience(),
@@ -74,7 +74,7 @@ impl Packaging {
 }
 
 /// Where the frames of one line go, step by step.
-struct Stage<'a> {
+struct Assembly<'a> {
     packaging: &'a Packaging,
     ladder: Ladder,
     /// One per rendition, and the barrier behind them; made with the first frame.
@@ -91,13 +91,13 @@ struct Stage<'a> {
     ready: bool,
 }
 
-impl<'a> Stage<'a> {
+impl<'a> Assembly<'a> {
     fn new(
         packaging: &'a Packaging,
         backlog: Arc<Backlog>,
         announce: tokio::sync::oneshot::Sender<archive::Presented>,
-    ) -> Stage<'a> {
-        Stage {
+    ) -> Assembly<'a> {
+        Assembly {
             packaging,
             ladder: Ladder::default(),
             cutters: None,
@@ -236,11 +236,9 @@ impl<'a> Stage<'a> {
     }
 
     fn show(&mut self, step: Step, gaps: usize) {
-        let label = self.label();
-        counter!("lectern_packager_parts_total", "broadcast" => label.clone())
-            .increment(step.parts.len() as u64);
-        counter!("lectern_packager_gap_parts_total", "broadcast" => label.clone()).increment(gaps as u64);
-        histogram!("lectern_packager_part_lateness_seconds", "broadcast" => label).record(self.lateness());
+        self.packaging.air.meters.parts.increment(step.parts.len() as u64);
+        self.packaging.air.meters.gap_parts.increment(gaps as u64);
+        self.packaging.air.meters.part_lateness.record(self.lateness());
         if let Some(closed) = &step.closed {
             self.keep(closed);
         }
@@ -257,16 +255,14 @@ impl<'a> Stage<'a> {
         let Some(msn) = closed.first().map(|closed| closed.segment.msn) else {
             return;
         };
-        counter!("lectern_packager_segments_total", "broadcast" => self.label())
-            .increment(closed.len() as u64);
+        self.packaging.air.meters.segments.increment(closed.len() as u64);
         let segments = closed
             .iter()
             .map(|closed| (closed.entry.clone(), closed.segment.body.clone()))
             .collect();
         if let Some(lost) = self.backlog.push(Job { msn, segments }) {
             tracing::error!(broadcast = %self.packaging.broadcast, msn = lost, "the archive is too slow: a segment is lost");
-            counter!("lectern_packager_archive_lost_segments_total", "broadcast" => self.label())
-                .increment(1);
+            self.packaging.air.meters.archive_lost.increment(1);
             self.packaging
                 .air
                 .kept
@@ -308,7 +304,7 @@ impl<'a> Stage<'a> {
     }
 
     fn front(&self, state: State) -> Front {
-        counter!("lectern_packager_playlist_versions_total", "broadcast" => self.label()).increment(1);
+        self.packaging.air.meters.playlist_versions.increment(1);
         let Some(presentation) = &self.presentation else {
             return Front {
                 state,
@@ -330,12 +326,8 @@ impl<'a> Stage<'a> {
                 tracing::warn!(broadcast = %self.packaging.broadcast, edge = %self.edge, "frames without a place are dropped");
             }
             self.dropped += frames;
-            counter!("lectern_packager_dropped_frames_total", "broadcast" => self.label()).increment(frames);
+            self.packaging.air.meters.dropped_frames.increment(frames);
         }
-    }
-
-    fn label(&self) -> String {
-        self.packaging.broadcast.to_string()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Frames and ladders for the tests of this crate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -137,7 +137,12 @@ impl Archive for Memory {
         Ok(())
     }
 
-    async fn list(&self, _: &str) -> Result<Vec<String>, ArchiveError> {
-        Ok(Vec::new())
+    async fn list(&self, folder: &str) -> Result<Vec<String>, ArchiveError> {
+        let objects = self.objects.lock().unwrap();
+        let below = objects
+            .keys()
+            .filter_map(|key| key.strip_prefix(folder)?.strip_prefix('/'));
+        let names: BTreeSet<&str> = below.filter_map(|key| key.split('/').next()).collect();
+        Ok(names.into_iter().map(str::to_owned).collect())
     }
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use metrics::{counter, gauge};
 use timeline::{Archive, BroadcastId, Object};
 use tokio::time::{Instant, sleep};
 
 use super::{Backlog, Job, content_type};
 use crate::error::Error;
+use crate::meters::Meters;
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const SLOWEST_RETRY: Duration = Duration::from_secs(5);
@@ -36,6 +36,7 @@ pub(crate) struct Lane {
 pub(crate) struct Writer {
     pub broadcast: BroadcastId,
     pub archive: Arc<dyn Archive>,
+    pub meters: Meters,
     pub backlog: Arc<Backlog>,
     /// Segments before this MSN are kept (or given up), and may leave memory.
     pub kept: Arc<AtomicU64>,
@@ -54,8 +55,7 @@ impl Writer {
             .await
             .map_err(|GaveUp(reason)| {
                 let segments = self.backlog.len() as u64 + 1;
-                counter!("lectern_packager_archive_lost_segments_total", "broadcast" => self.label())
-                    .increment(segments);
+                self.meters.archive_lost.increment(segments);
                 Error::NotKept { segments, reason }
             })
     }
@@ -76,8 +76,7 @@ impl Writer {
             }
             self.kept.fetch_max(job.msn + 1, Ordering::Release);
             let waiting = self.backlog.len();
-            gauge!("lectern_packager_archive_queue_segments", "broadcast" => self.label())
-                .set(waiting as f64);
+            self.meters.archive_queue.set(waiting as f64);
             // Playlists are written when there is nothing more urgent.
             if waiting == 0 {
                 self.publish(presented, playlists, "").await?;
@@ -136,7 +135,7 @@ impl Writer {
         let mut pause = FIRST_RETRY;
         let mut ended: Option<Instant> = None;
         while let Err(error) = self.archive.put(&key, object.clone()).await {
-            counter!("lectern_packager_archive_retries_total", "broadcast" => self.label()).increment(1);
+            self.meters.archive_retries.increment(1);
             tracing::warn!(broadcast = %self.broadcast, %key, %error, ?pause, "the archive failed; trying again");
             if self.backlog.is_closed() && ended.get_or_insert_with(Instant::now).elapsed() >= self.patience {
                 return Err(GaveUp(error.to_string()));
@@ -145,9 +144,5 @@ impl Writer {
             pause = (pause * 2).min(SLOWEST_RETRY);
         }
         Ok(())
-    }
-
-    fn label(&self) -> String {
-        self.broadcast.to_string()
     }
 }

@@ -12,6 +12,8 @@ use super::reply::{self, Cache, Problem, accepts_gzip};
 use super::resource::Resource;
 use crate::text::gzip;
 
+const END: &str = "#EXT-X-ENDLIST\n";
+
 pub async fn serve(
     archive: &Arc<dyn Archive>,
     id: &BroadcastId,
@@ -25,7 +27,7 @@ pub async fn serve(
             reply::immutable(name, body, &content_type, Cache::YEAR, headers)
         }
         Resource::Playlist(_) => {
-            let cache = if body.ends_with(b"#EXT-X-ENDLIST\n") {
+            let cache = if body.ends_with(END.as_bytes()) {
                 ENDED
             } else {
                 Cache::Seconds(1)
@@ -40,6 +42,21 @@ pub async fn serve(
         }
         Resource::File | Resource::Part(..) => reply::object(body, &content_type, Cache::Seconds(1)),
     })
+}
+
+/// Ends the media playlist in one folder of a broadcast; whether there was one that had no end.
+pub async fn seal(archive: &Arc<dyn Archive>, id: &BroadcastId, folder: &str) -> Result<bool, ArchiveError> {
+    let key = format!("{id}/{folder}/index.m3u8");
+    let playlist = match archive.get(&key).await {
+        Err(ArchiveError::NotFound(_)) => return Ok(false),
+        playlist => playlist?,
+    };
+    if playlist.body.ends_with(END.as_bytes()) {
+        return Ok(false);
+    }
+    let body = [&playlist.body[..], END.as_bytes()].concat().into();
+    archive.put(&key, Object { body, ..playlist }).await?;
+    Ok(true)
 }
 
 /// A text, gzipped if the request takes it. Three hours of playlist take some milliseconds, off the reactor.

@@ -20,14 +20,14 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use metrics::counter;
-use timeline::{Archive, BroadcastId, Grid, Timeline, feed};
+use timeline::{Archive, ArchiveError, BroadcastId, Grid, Timeline, feed};
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::air::Air;
 use crate::config::Config;
 use crate::error::Error;
+use crate::meters;
 use crate::packaging::{Packaged, Packaging};
 use reply::Problem;
 use resource::Resource;
@@ -77,25 +77,43 @@ impl Origin {
 
     /// Packages the line until its end (or until it breaks off); then the playlists carry ENDLIST and everything
     /// is in the archive. Whatever it returns, the broadcast is over.
-    pub async fn package(
+    ///
+    /// Requests are answered (and held) from the call on, not only once the future is polled.
+    pub fn package(
         &self,
         broadcast: BroadcastId,
         timeline: Timeline,
         grid: Grid,
         line: feed::Consumer,
-    ) -> Result<Packaged, Error> {
-        let on_air = OnAir::begin(self, Air::new(broadcast.clone(), grid, &self.0.config))?;
-        let packaging = Packaging {
-            broadcast,
-            timeline,
-            grid,
-            config: self.0.config.clone(),
-            air: on_air.air.clone(),
-            archive: self.0.archive.clone(),
-        };
-        let packaged = packaging.run(line).await;
-        on_air.linger();
-        packaged
+    ) -> impl Future<Output = Result<Packaged, Error>> + Send + use<> {
+        let on_air = OnAir::begin(self, Air::new(broadcast.clone(), grid, &self.0.config));
+        let (config, archive) = (self.0.config.clone(), self.0.archive.clone());
+        async move {
+            let on_air = on_air?;
+            let air = on_air.air.clone();
+            let packaged = Packaging {
+                broadcast,
+                timeline,
+                grid,
+                config,
+                air,
+                archive,
+            }
+            .run(line)
+            .await;
+            on_air.linger();
+            packaged
+        }
+    }
+
+    /// Ends in the archive what a crash left open there: each of its media playlists without ENDLIST gains one.
+    /// Gives how many did.
+    pub async fn seal(&self, broadcast: &BroadcastId) -> Result<usize, ArchiveError> {
+        let mut sealed = 0;
+        for name in self.0.archive.list(broadcast.as_str()).await? {
+            sealed += usize::from(from_archive::seal(&self.0.archive, broadcast, &name).await?);
+        }
+        Ok(sealed)
     }
 
     fn on_air(&self, id: &BroadcastId) -> Option<Arc<Air>> {
@@ -179,8 +197,7 @@ async fn serve(
         Err(_) => Err(Problem::not_found("there is no such path")),
     };
     let response = answer.unwrap_or_else(IntoResponse::into_response);
-    let bytes = response.body().size_hint().lower();
-    counter!("lectern_packager_served_bytes_total").increment(bytes);
+    meters::served(response.body().size_hint().lower());
     response
 }
 

@@ -46,7 +46,7 @@ impl Answer {
 }
 
 impl Stage {
-    async fn open(config: Config) -> Stage {
+    fn open(config: Config) -> Stage {
         let archive = Arc::new(Memory::default());
         let origin = Origin::new(config, archive.clone());
         let producer = Producer::new();
@@ -55,24 +55,19 @@ impl Stage {
             .for_each(|rendition| producer.send(Record::Rendition(rendition)));
         let line = producer.subscribe(Policy::Line);
         let timeline = Timeline::starting(WallTime::from_unix_millis(1_760_000_000_000));
-        let (at, id) = (origin.clone(), "algebra".parse().unwrap());
-        let packaged = tokio::spawn(async move { at.package(id, timeline, Grid::default(), line).await });
-        let stage = Stage {
+        let packaged = tokio::spawn(origin.package(algebra(), timeline, Grid::default(), line));
+        Stage {
             origin,
             archive,
             producer,
             packaged,
             told: 0,
-        };
-        while stage.next().is_none() {
-            tokio::task::yield_now().await;
         }
-        stage
     }
 
     /// On air, with all media before `ms` told and visible.
     async fn at(ms: i64) -> Stage {
-        let mut stage = Stage::open(Config::default()).await;
+        let mut stage = Stage::open(Config::default());
         stage.tell(ms).await;
         stage
     }
@@ -94,7 +89,7 @@ impl Stage {
     }
 
     fn next(&self) -> Option<PartIndex> {
-        Some(self.origin.on_air(&"algebra".parse().unwrap())?.front().next)
+        Some(self.origin.on_air(&algebra())?.front().next)
     }
 
     async fn end(self, ms: i64) -> (Origin, Arc<Memory>, Packaged) {
@@ -116,11 +111,15 @@ impl Stage {
 
     /// The requests that wait now.
     async fn waiting(&self, count: u32) {
-        let air = self.origin.on_air(&"algebra".parse().unwrap()).unwrap();
+        let air = self.origin.on_air(&algebra()).unwrap();
         while air.blocked() != count {
             tokio::task::yield_now().await;
         }
     }
+}
+
+fn algebra() -> BroadcastId {
+    "algebra".parse().unwrap()
 }
 
 async fn get(origin: &Origin, path: &str) -> Answer {
@@ -175,7 +174,7 @@ async fn multivariant_playlists_lead_to_the_renditions() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_answer_is_held_until_a_segment_is_whole() {
-    let mut stage = Stage::open(Config::default()).await;
+    let mut stage = Stage::open(Config::default());
     stage.tell(3_000).await;
     let asked = [
         stage.ask("index.m3u8"),
@@ -190,7 +189,7 @@ async fn the_first_answer_is_held_until_a_segment_is_whole() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_ever() {
-    let stage = Stage::open(Config::default()).await;
+    let stage = Stage::open(Config::default());
     for path in ["index.m3u8", "720p/index.m3u8"] {
         let answer = stage.get(path).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -538,8 +537,7 @@ async fn those_who_wait_are_bounded() {
     let mut stage = Stage::open(Config {
         max_blocked_requests: 2,
         ..Config::default()
-    })
-    .await;
+    });
     stage.tell(3_400).await;
     let next = "720p/index.m3u8?_HLS_msn=1&_HLS_part=1";
     let waiting = [stage.ask(next), stage.ask(next)];
@@ -603,7 +601,7 @@ async fn at_the_end_those_who_wait_get_the_whole_and_directives_mean_nothing() {
     let before = get(&origin, "720p/2.m4s").await.body;
     tokio::time::sleep(Duration::from_secs(61)).await;
     for origin in [origin, Origin::new(Config::default(), archive)] {
-        assert!(origin.on_air(&"algebra".parse().unwrap()).is_none());
+        assert!(origin.on_air(&algebra()).is_none());
         assert_eq!(get(&origin, "720p/2.m4s").await.body, before);
         let answer = get(&origin, "720p/index.m3u8?_HLS_msn=99").await;
         assert_eq!(
@@ -627,7 +625,7 @@ async fn at_the_end_those_who_wait_get_the_whole_and_directives_mean_nothing() {
 #[tokio::test(start_paused = true)]
 async fn what_left_memory_comes_from_the_archive() {
     let stage = Stage::at(3_200 * 40).await;
-    let air = stage.origin.on_air(&"algebra".parse().unwrap()).unwrap();
+    let air = stage.origin.on_air(&algebra()).unwrap();
     assert!(air.segment(0, 0).is_none() && air.part(0, PartIndex { msn: 0, part: 0 }).is_none());
     assert!(air.segment(0, 21).is_some() && air.part(0, PartIndex { msn: 21, part: 15 }).is_some());
     assert_eq!(stage.get("720p/0.m4s").await.status, StatusCode::OK);
@@ -639,7 +637,7 @@ async fn what_left_memory_comes_from_the_archive() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_archive_never_holds_up_the_line() {
-    let mut stage = Stage::open(Config::default()).await;
+    let mut stage = Stage::open(Config::default());
     stage.archive.failing.store(true, Ordering::Relaxed);
     stage.tell(3_200 * 40).await;
     // Nothing may leave memory.
@@ -660,8 +658,7 @@ async fn what_a_slow_archive_loses_is_a_gap() {
     let mut stage = Stage::open(Config {
         max_archive_backlog: 3,
         ..Config::default()
-    })
-    .await;
+    });
     stage.archive.failing.store(true, Ordering::Relaxed);
     stage.tell(3_200 * 8).await;
     stage.archive.failing.store(false, Ordering::Relaxed);
@@ -683,7 +680,7 @@ async fn what_a_slow_archive_loses_is_a_gap() {
 
 #[tokio::test(start_paused = true)]
 async fn an_archive_that_stays_broken_is_told_after_a_while() {
-    let mut stage = Stage::open(Config::default()).await;
+    let mut stage = Stage::open(Config::default());
     stage.archive.failing.store(true, Ordering::Relaxed);
     stage.tell(6_400).await;
     stage
@@ -743,9 +740,27 @@ async fn a_line_that_breaks_off_is_ended_and_told() {
     );
 }
 
+#[tokio::test]
+async fn what_a_crash_left_open_can_be_sealed() {
+    let stage = Stage::at(3_200 * 3).await;
+    while !stage.archive.has("algebra/audio.m3u8") {
+        tokio::task::yield_now().await;
+    }
+    stage.packaged.abort();
+    assert!(stage.packaged.await.unwrap_err().is_cancelled());
+    let origin = Origin::new(Config::default(), stage.archive.clone());
+    assert!(!get(&origin, "720p/index.m3u8").await.text().contains("ENDLIST"));
+    assert_eq!(origin.seal(&algebra()).await.unwrap(), 3);
+    assert_eq!(origin.seal(&algebra()).await.unwrap(), 0);
+    for rendition in ["720p", "360p", "audio"] {
+        let sealed = get(&origin, &format!("{rendition}/index.m3u8")).await;
+        assert!(sealed.text().ends_with(".m4s\n#EXT-X-ENDLIST\n"));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_broadcast_without_media_is_no_broadcast() {
-    let stage = Stage::open(Config::default()).await;
+    let stage = Stage::open(Config::default());
     let asked = stage.ask("index.m3u8");
     stage.waiting(1).await;
     let (origin, archive, packaged) = stage.end(0).await;
@@ -762,7 +777,7 @@ async fn two_lines_cannot_be_one_broadcast() {
     let timeline = Timeline::starting(WallTime::from_unix_millis(0));
     let refused = stage
         .origin
-        .package("algebra".parse().unwrap(), timeline, Grid::default(), second)
+        .package(algebra(), timeline, Grid::default(), second)
         .await;
     assert!(matches!(refused, Err(Error::OnAir(_))));
     assert_eq!(stage.next(), Some(PartIndex { msn: 0, part: 5 }));
@@ -781,5 +796,5 @@ async fn packaging_that_is_abandoned_lets_everyone_go() {
         answer.status
     );
     assert!(stage.packaged.await.unwrap_err().is_cancelled());
-    assert!(stage.origin.on_air(&"algebra".parse().unwrap()).is_none());
+    assert!(stage.origin.on_air(&algebra()).is_none());
 }
