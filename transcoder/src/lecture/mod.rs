@@ -13,7 +13,7 @@ mod slides;
 mod slots;
 #[cfg(test)]
 mod tests;
-mod type_face;
+pub(crate) mod type_face;
 
 use timeline::feed::{Producer, Record};
 use timeline::{Codec, Span, Timeline, Track, TrackId, WallTime};
@@ -41,7 +41,7 @@ const HEARD_EVERY_FRAMES: i64 = 5;
 pub struct Config {
     /// A multiple of 8.
     pub width: usize,
-    /// Even.
+    /// Even, and no more than 9/16 of the width.
     pub height: usize,
     /// The span of one picture.
     pub frame: Span,
@@ -56,7 +56,7 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
-        "a lecture of {width}x{height} cannot be drawn: at least 320x180, a width that is a multiple of 8, an even height"
+        "a lecture of {width}x{height} cannot be drawn: at least 320x180, 16:9 or wider, a width that is a multiple of 8, an even height"
     )]
     BadSize { width: usize, height: usize },
     #[error("a frame of {0} is not between 1/120 s and 1 s")]
@@ -85,7 +85,8 @@ impl Config {
         let (width, height) = (self.width, self.height);
         // Up to 8K: what H.264 can carry.
         let sizes = (320..=7680).contains(&width) && (180..=4320).contains(&height);
-        if !sizes || !width.is_multiple_of(8) || !height.is_multiple_of(2) {
+        let is_wide = width * 9 >= height * 16;
+        if !sizes || !is_wide || !width.is_multiple_of(8) || !height.is_multiple_of(2) {
             return Err(Error::BadSize { width, height });
         }
         match self.frame.ticks() {
@@ -98,7 +99,7 @@ impl Config {
 /// Sends the lecture's tracks and frames to `out` until `stop`, then the end of it.
 pub async fn lecture(config: Config, out: Producer, stop: CancellationToken) -> Result<(), Error> {
     config.check()?;
-    let easel = Easel::new(&config)?;
+    let easel = Easel::new(&config).await?;
     let clock = Clock::now();
     for (id, codec) in [(VIDEO, Codec::H264), (AUDIO, Codec::Opus)] {
         out.send(Record::Track(Track { id, codec }));
@@ -176,26 +177,33 @@ struct Easel {
 }
 
 impl Easel {
-    fn new(config: &Config) -> Result<Self, Error> {
-        let (width, height) = (config.width, config.height);
-        let scene = Scene::new(width, height, config.frame).ok_or(Error::BadSize { width, height })?;
+    async fn new(config: &Config) -> Result<Self, Error> {
+        let Config {
+            width, height, frame, ..
+        } = *config;
+        let scene = off_thread(move || Scene::new(width, height, frame)).await;
+        let scene = scene.ok_or(Error::BadSize { width, height })?;
         Ok(Easel {
             scene,
             picture: Picture::black(width, height),
         })
     }
 
-    /// Off the async threads: a millisecond or two.
     async fn drawn(mut self, wall: WallTime) -> Self {
-        let drawing = tokio::task::spawn_blocking(move || {
+        off_thread(move || {
             self.scene.draw(&mut self.picture, wall);
             self
-        });
-        match drawing.await {
-            Ok(easel) => easel,
-            Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
-            // The runtime is going down, and this task with it.
-            Err(_) => std::future::pending().await,
-        }
+        })
+        .await
+    }
+}
+
+/// Drawing takes milliseconds: not on a thread that others wait for.
+async fn off_thread<T: Send + 'static>(drawing: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(drawing).await {
+        Ok(drawn) => drawn,
+        Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
+        // The runtime is going down, and this task with it.
+        Err(_) => std::future::pending().await,
     }
 }

@@ -1,6 +1,6 @@
 //! A picture in I420 (BT.709, video range), and how drawings made in RGB are laid over it.
 
-use tiny_skia::{Pixmap, PremultipliedColorU8};
+use tiny_skia::{Color, Pixmap, PremultipliedColorU8};
 
 /// Its planes follow one another without padding, as GStreamer wants them when the width is a multiple of 8.
 #[derive(Clone)]
@@ -47,17 +47,21 @@ impl Picture {
         self.data.copy_from_slice(&other.data);
     }
 
-    /// Fills a rectangle with video-range white. Its edges are rounded to even places.
-    pub fn fill_white(&mut self, left: usize, top: usize, width: usize, height: usize) {
+    /// Fills what lies between left, top, right and bottom, all of them even.
+    pub fn fill(&mut self, [left, top, right, bottom]: [usize; 4], color: Color) {
+        let color = color.premultiply().to_color_u8();
         let (luma, blue, red) = self.planes();
-        for (plane, size, white) in [(luma, 1, 235), (blue, 2, 128), (red, 2, 128)] {
-            let columns = left / size..(left + width) / size;
+        let samples = [luma_of(color), blue_of(color), red_of(color)];
+        for (plane, (sample, size)) in [luma, blue, red]
+            .into_iter()
+            .zip(samples.into_iter().zip([1, 2, 2]))
+        {
             let lines = plane
                 .samples
                 .chunks_mut(plane.width)
-                .skip(top / size)
-                .take(height / size);
-            lines.for_each(|line| line[columns.clone()].fill(white));
+                .take(bottom / size)
+                .skip(top / size);
+            lines.for_each(|line| line[left / size..right / size].fill(sample as u8));
         }
     }
 
@@ -143,7 +147,6 @@ fn fixed(rgb: PremultipliedColorU8, offset: i32, weights: [i32; 3]) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tiny_skia::Color;
 
     fn laid_over_black(color: Color) -> [u8; 3] {
         let mut drawing = Pixmap::new(8, 4).unwrap();
@@ -171,6 +174,24 @@ mod tests {
         assert_eq!(bar(255, 0, 0), [63, 102, 240]);
         assert_eq!(bar(0, 255, 0), [173, 42, 26]);
         assert_eq!(bar(0, 0, 255), [32, 240, 118]);
+    }
+
+    #[test]
+    fn filling_and_laying_over_are_one_colour() {
+        let color = Color::from_rgba8(234, 88, 12, 255);
+        let mut picture = Picture::black(16, 8);
+        picture.fill([8, 4, 16, 8], color);
+        let filled = [
+            picture.data[16 * 8 - 1],
+            picture.data[16 * 8 + 31],
+            picture.data[16 * 8 + 63],
+        ];
+        assert_eq!(filled, laid_over_black(color));
+        assert_eq!(
+            (picture.data[16 * 8 - 9], picture.data[16 * 4 - 1]),
+            (16, 16),
+            "and no further"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tiny_skia::{Color, Rect};
 
 use super::picture::Picture;
 use super::picture_clock;
-use super::sketch::{Faces, Sketch, UNITS_HIGH};
+use super::sketch::{Faces, Sketch, UNITS_HIGH, pixels};
 use super::slides::{SLIDES, Slide};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
@@ -33,6 +33,8 @@ const WAVE_SPEED: f32 = 96.0;
 const WAVE_STEP: f32 = 3.0;
 
 const SIDEBAR: f32 = 320.0;
+/// The left quarter, from 30 to 50 % of the height.
+const FLASH: [f32; 4] = [0.0, 216.0, SIDEBAR, 360.0];
 const FIGURE: [f32; 4] = [352.0, 332.0, 1248.0, 684.0];
 const TIME: [f32; 4] = [24.0, 392.0, 304.0, 490.0];
 
@@ -75,7 +77,9 @@ impl Scene {
 
         let (width, height) = (picture.width(), picture.height());
         if is_flash(wall, self.frame) {
-            picture.fill_white(0, height * 3 / 10, width / 4, height / 5);
+            let even = |pixels: usize| pixels / 2 * 2;
+            let flash = [0, even(height * 3 / 10), even(width / 4), even(height / 2)];
+            picture.fill(flash, Color::WHITE);
         }
         picture_clock::draw(picture.luma_mut(), width, width, height, wall.unix_millis());
     }
@@ -90,14 +94,18 @@ fn is_flash(wall: WallTime, frame: Span) -> bool {
 fn still(faces: &Faces, width: usize, height: usize, number: usize) -> Option<Picture> {
     let mut picture = Picture::black(width, height);
     let units_wide = width as f32 * UNITS_HIGH / height as f32;
-    let mut sketch = Sketch::over(Rect::from_xywh(0.0, 0.0, units_wide, UNITS_HIGH)?, height)?;
-    sketch.rect(Rect::from_xywh(0.0, 0.0, units_wide, UNITS_HIGH)?, paper());
-    sketch.rect(Rect::from_xywh(0.0, 0.0, SIDEBAR, UNITS_HIGH)?, night());
-    // Under the picture clock chroma is neutral.
-    sketch.rect(
-        Rect::from_xywh(0.0, 0.0, units_wide, UNITS_HIGH * picture_clock::HEIGHT as f32)?,
-        Color::BLACK,
-    );
+    let under_clock = UNITS_HIGH * picture_clock::HEIGHT as f32;
+    for (part, color) in [
+        ([0.0, 0.0, units_wide, UNITS_HIGH], paper()),
+        ([0.0, 0.0, SIDEBAR, UNITS_HIGH], night()),
+        (FLASH, midnight()),
+        (FIGURE, chalk()),
+        // The clock's chroma is neutral.
+        ([0.0, 0.0, units_wide, under_clock], Color::BLACK),
+    ] {
+        picture.fill(pixels(rect(part)?, height), color);
+    }
+    let mut sketch = Sketch::over(rect([0.0, 0.0, units_wide, UNITS_HIGH])?, height)?;
     draw_sidebar(&mut sketch, faces, number)?;
     draw_text(&mut sketch, faces, &SLIDES[number])?;
     draw_axes(&mut sketch)?;
@@ -110,8 +118,6 @@ fn draw_sidebar(sketch: &mut Sketch, faces: &Faces, number: usize) -> Option<()>
     sketch.text(&faces.bold, "LECTERN", 21.0, (46.0, 104.0), snow());
     sketch.text(&faces.regular, "a synthetic lecture", 15.0, (46.0, 127.0), fog());
     sketch.text(&faces.bold, "Sums of circles", 27.0, (28.0, 182.0), snow());
-    // Here stands the flash.
-    sketch.rect(Rect::from_xywh(0.0, 216.0, SIDEBAR, 144.0)?, midnight());
     sketch.text(
         &faces.regular,
         "flash and beep: each whole second",
@@ -153,7 +159,6 @@ fn draw_text(sketch: &mut Sketch, faces: &Faces, slide: &Slide) -> Option<()> {
         sketch.dot((378.0, y - 8.0), 4.5, orange());
         sketch.text(&faces.regular, point, 25.0, (400.0, y), ink());
     }
-    sketch.rect(rect(FIGURE)?, chalk());
     sketch.text(&faces.regular, slide.formula, 20.0, (376.0, 666.0), steel());
     Some(())
 }
@@ -225,9 +230,12 @@ fn draw_time(sketch: &mut Sketch, faces: &Faces, wall: WallTime) {
         snow(),
     );
     sketch.text_ending(&faces.mono, &format!(".{ms:03}"), 27.0, (292.0, 436.0), orange());
-    let bar = |width: f32| Rect::from_xywh(28.0, 458.0, width, 6.0);
-    if let (Some(whole), Some(part)) = (bar(264.0), bar(264.0 * ms as f32 / 1000.0)) {
+    let bar = |part: f32| Rect::from_xywh(28.0, 458.0, 264.0 * part, 6.0);
+    if let Some(whole) = bar(1.0) {
         sketch.rect(whole, dusk());
+    }
+    // Of nothing no bar can be drawn.
+    if let Some(part) = bar(ms as f32 / 1000.0).filter(|_| ms > 0) {
         sketch.rect(part, orange());
     }
 }

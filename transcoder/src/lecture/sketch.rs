@@ -38,10 +38,7 @@ impl Sketch {
     /// A sheet over a part of a picture of `height` pixels. `None` if nothing of it is left at that size.
     pub fn over(part: Rect, height: usize) -> Option<Self> {
         let scale = height as f32 / UNITS_HIGH;
-        // Even places and sizes: chroma has half the resolution.
-        let even = |units: f32| (units * scale) as usize / 2 * 2;
-        let (left, top) = (even(part.left()), even(part.top()));
-        let (right, bottom) = (even(part.right()), even(part.bottom()));
+        let [left, top, right, bottom] = pixels(part, height);
         let sheet = Pixmap::new(
             u32::try_from(right - left).ok()?,
             u32::try_from(bottom - top).ok()?,
@@ -121,6 +118,13 @@ impl Sketch {
             self.fill(&path, color);
         }
     }
+}
+
+/// Left, top, right and bottom of a part in a picture of `height` pixels, rounded down to even ones: chroma has half
+/// the resolution.
+pub fn pixels(part: Rect, height: usize) -> [usize; 4] {
+    let scale = height as f32 / UNITS_HIGH;
+    [part.left(), part.top(), part.right(), part.bottom()].map(|units| (units * scale) as usize / 2 * 2)
 }
 
 fn paint(color: Color) -> Paint<'static> {

@@ -266,7 +266,14 @@ async fn it_announces_its_tracks_and_ends_with_the_end() {
 #[tokio::test]
 async fn what_cannot_be_drawn_is_refused() {
     let timeline = Timeline::starting(WallTime::from_unix_millis(0));
-    for (width, height) in [(0, 0), (1281, 720), (1280, 721), (100_000, 720), (320, 100)] {
+    for (width, height) in [
+        (0, 0),
+        (1281, 720),
+        (1280, 721),
+        (960, 720),
+        (100_000, 720),
+        (320, 100),
+    ] {
         let config = Config {
             width,
             height,
