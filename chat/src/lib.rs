@@ -1,0 +1,25 @@
+//! The room beside the picture: messages in over WebSocket; stamped, ordered, moderated, kept, replayed.
+//!
+//! What is said flows: frame → [`wire`] → [`room::Room`] (the thinking, without I/O or clock) → [`record`] (kept)
+//! → fan-out to every [`socket`] → [`replay`] chunks beside the segments.
+//!
+//! `docs/room-protocol.md` is the wire in words.
+
+mod config;
+mod error;
+mod event;
+mod gate;
+mod keeper;
+mod record;
+mod replay;
+mod room;
+mod rooms;
+mod routes;
+mod socket;
+mod wire;
+
+pub use config::{Config, Rate};
+pub use error::Error;
+pub use event::{Event, Kind, Person, Role};
+pub use gate::{Gate, Pass, Refusal};
+pub use rooms::Rooms;

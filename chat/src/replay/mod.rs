@@ -1,0 +1,342 @@
+//! The replay of a room: fixed windows of media time as immutable objects beside the segments, and an index.
+//!
+//! A chunk is made when somebody asks for it, from the record. It goes to the archive when its window has
+//! passed, and again when a late message or a delete changes it.
+
+mod chunk;
+mod windows;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use timeline::{Archive, ArchiveError, BroadcastId, Line, MediaTime, Object, Span, WallTime};
+use tokio::sync::{Notify, watch};
+
+use crate::record::{Record, RoomRow};
+use crate::room::Accepted;
+use crate::{Config, Error, Kind};
+
+pub use chunk::is_name;
+pub use windows::{Listed, Unsealed};
+use windows::{Stale, Version, Windows};
+
+pub const INDEX: &str = "index.json";
+const JSON: &str = "application/json";
+
+/// The end of all lines: everything before it is finished.
+const EVERYTHING: MediaTime = MediaTime::from_ticks(i64::MAX);
+
+/// A window that has passed may wait so long to be sealed; so may a late message in one. A delete does not wait.
+const PATROL: Duration = Duration::from_secs(1);
+
+/// The replay of one room in memory.
+pub struct Replay {
+    broadcast: BroadcastId,
+    epoch: String,
+    record: Record,
+    archive: Arc<dyn Archive>,
+    line: watch::Receiver<Line>,
+    grace: Span,
+    refresh: Duration,
+    state: Mutex<State>,
+    /// Held by whoever makes chunks or sends them to the archive.
+    work: tokio::sync::Mutex<()>,
+    wake: Notify,
+}
+
+struct State {
+    windows: Windows,
+    /// When the chunks were last made on demand.
+    refreshed: Option<Instant>,
+    /// The broadcast is over: every window is finished.
+    over: bool,
+    /// The record knows that the replay is whole.
+    marked: bool,
+    /// A crash may have left objects that nobody lists.
+    swept: bool,
+}
+
+impl Replay {
+    pub async fn load(
+        broadcast: BroadcastId,
+        room: RoomRow,
+        record: Record,
+        archive: Arc<dyn Archive>,
+        line: watch::Receiver<Line>,
+        config: &Config,
+    ) -> Result<Replay, Error> {
+        let mut windows = Windows::new(Span::from_millis(config.chunk_span_ms.into()));
+        for row in record.chunks(&broadcast).await? {
+            windows.restore(row.n, row.touched, row.sealed, row.listed);
+        }
+        let swept = windows.stale().is_empty();
+        let state = State {
+            windows,
+            refreshed: None,
+            over: room.ended,
+            marked: room.ended,
+            swept,
+        };
+        Ok(Replay {
+            broadcast,
+            epoch: room.epoch,
+            record,
+            archive,
+            line,
+            grace: Span::from_millis(config.chunk_grace_ms.into()),
+            refresh: Duration::from_millis(config.chunk_refresh_ms),
+            state: Mutex::new(state),
+            work: tokio::sync::Mutex::default(),
+            wake: Notify::new(),
+        })
+    }
+
+    /// The window that an event changes: a text's own, and that of the text that a delete deletes.
+    pub fn window(&self, accepted: &Accepted) -> u64 {
+        self.state()
+            .windows
+            .number(accepted.target_at.unwrap_or(accepted.event.at()))
+    }
+
+    /// The record has these. From now on, nothing that they delete is served.
+    pub fn changed(&self, accepted: &[Accepted]) {
+        let mut state = self.state();
+        for Accepted { event, target_at, .. } in accepted {
+            match (&event.kind, target_at) {
+                (Kind::Delete { .. }, Some(at)) => state.windows.purge(*at, event.seq),
+                _ => state.windows.touch(event.at(), event.seq),
+            }
+        }
+        if state.windows.is_purge_pending() {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The record may hold more than we were told: whatever changed is not trusted any more.
+    pub async fn distrust(&self) -> Result<(), Error> {
+        let rows = self.record.chunks(&self.broadcast).await?;
+        let mut state = self.state();
+        for row in rows {
+            let (from, _) = chunk::bounds(state.windows.span(), row.n);
+            state.windows.distrust(from, row.touched);
+        }
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// The index as of now, give or take a refresh.
+    pub async fn index(&self) -> Result<Bytes, Error> {
+        if self.wants_refresh() {
+            let _working = self.work.lock().await;
+            // Whoever held it before may have made them.
+            if self.wants_refresh() {
+                self.render().await?;
+                self.state().refreshed = Some(Instant::now());
+            }
+        }
+        let state = self.state();
+        Ok(chunk::index(
+            &self.epoch,
+            state.windows.span(),
+            state.windows.listed(),
+        ))
+    }
+
+    /// A chunk by its name; `None` where the index does not list it any more.
+    pub async fn chunk(&self, name: &str) -> Result<Option<Bytes>, Error> {
+        let found = self.state().windows.find(name, now()).cloned();
+        match found {
+            None => Ok(None),
+            Some(Version { body: Some(body), .. }) => Ok(Some(body)),
+            Some(_) => archived(&*self.archive, &self.broadcast, name).await,
+        }
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.state().over || self.line.borrow().is_ended()
+    }
+
+    /// Nothing is left to be done: the room may leave the memory.
+    pub fn is_settled(&self) -> bool {
+        let over = self.is_over();
+        let state = self.state();
+        state.windows.is_settled(EVERYTHING) && (!over || state.marked)
+    }
+
+    /// The broadcast is over: returns once every chunk and the index are in the archive.
+    pub async fn end(&self) -> Result<(), Error> {
+        self.state().over = true;
+        self.seal().await?;
+        // A delete that came meanwhile has to go as well.
+        while !self.is_settled() {
+            self.seal().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is finished to the archive, as long as the room is in memory.
+    pub async fn run(&self) {
+        loop {
+            let _ = tokio::time::timeout(PATROL, self.wake.notified()).await;
+            if let Err(error) = self.seal().await {
+                metrics::counter!("lectern_chat_seal_failures_total").increment(1);
+                tracing::error!(broadcast = %self.broadcast, %error, "the replay could not be sealed; it is tried again");
+                tokio::time::sleep(PATROL).await;
+            }
+        }
+    }
+
+    async fn seal(&self) -> Result<(), Error> {
+        let over = self.is_over();
+        let edge = if over { EVERYTHING } else { self.finished_before() };
+        let is_done = |state: &State| state.windows.is_settled(edge) && (!over || state.marked);
+        if is_done(&self.state()) {
+            return Ok(());
+        }
+        let _working = self.work.lock().await;
+        // What was deleted leaves first: should the rest fail, it is gone at least.
+        self.delete_doomed().await?;
+        self.render().await?;
+        let unsealed = self.state().windows.unsealed(edge);
+        let mut replaced = Vec::new();
+        for unsealed in &unsealed {
+            self.put_chunk(unsealed).await?;
+            replaced.extend(self.state().windows.sealed(unsealed));
+        }
+        self.put_index().await?;
+        for name in &replaced {
+            self.archive.delete(&key(&self.broadcast, name)).await?;
+        }
+        // Last: after a crash before this everything is simply done again.
+        for unsealed in &unsealed {
+            self.record.sealed(&self.broadcast, unsealed).await?;
+        }
+        self.sweep().await?;
+        self.mark(over).await
+    }
+
+    /// The record is told once the replay of an ended broadcast is whole.
+    async fn mark(&self, over: bool) -> Result<(), Error> {
+        if !over || self.state().marked || !self.state().windows.is_settled(EVERYTHING) {
+            return Ok(());
+        }
+        self.record.ended(&self.broadcast).await?;
+        self.state().marked = true;
+        Ok(())
+    }
+
+    async fn delete_doomed(&self) -> Result<(), Error> {
+        let doomed = self.state().windows.doomed().to_vec();
+        for name in doomed {
+            self.archive.delete(&key(&self.broadcast, &name)).await?;
+            self.state().windows.forget(&name);
+        }
+        Ok(())
+    }
+
+    /// Makes every chunk that changed. The caller holds `work`.
+    async fn render(&self) -> Result<(), Error> {
+        let (span, stale) = {
+            let state = self.state();
+            (state.windows.span(), state.windows.stale())
+        };
+        for stale in stale {
+            self.render_window(span, stale).await?;
+        }
+        Ok(())
+    }
+
+    async fn render_window(&self, span: Span, stale: Stale) -> Result<(), Error> {
+        let texts = self
+            .record
+            .texts(&self.broadcast, chunk::bounds(span, stale.n))
+            .await?;
+        let version = chunk::render(span, stale.n, &texts);
+        self.state().windows.rendered(stale, version, now());
+        Ok(())
+    }
+
+    async fn put_chunk(&self, unsealed: &Unsealed) -> Result<(), Error> {
+        if let Some(Version {
+            listed,
+            body: Some(body),
+        }) = &unsealed.version
+        {
+            self.put(&listed.name, body.clone()).await?;
+        }
+        Ok(())
+    }
+
+    async fn put_index(&self) -> Result<(), Error> {
+        let index = {
+            let state = self.state();
+            chunk::index(&self.epoch, state.windows.span(), state.windows.archived())
+        };
+        self.put(INDEX, index).await
+    }
+
+    async fn put(&self, name: &str, body: Bytes) -> Result<(), Error> {
+        let object = Object {
+            body,
+            content_type: JSON.into(),
+        };
+        Ok(self.archive.put(&key(&self.broadcast, name), object).await?)
+    }
+
+    /// After a crash between the archive and the record, objects may lie there that nobody lists, and that may
+    /// hold what was deleted since.
+    async fn sweep(&self) -> Result<(), Error> {
+        if self.state().swept {
+            return Ok(());
+        }
+        let names = match self.archive.list(&format!("{}/chat", self.broadcast)).await {
+            Err(ArchiveError::NotFound(_)) => Vec::new(),
+            names => names?,
+        };
+        let is_kept = |name: &String| self.state().windows.archived().any(|listed| listed.name == *name);
+        for name in names.iter().filter(|name| is_name(name) && !is_kept(name)) {
+            self.archive.delete(&key(&self.broadcast, name)).await?;
+        }
+        self.state().swept = true;
+        Ok(())
+    }
+
+    fn wants_refresh(&self) -> bool {
+        let state = self.state();
+        let rested = state.refreshed.is_none_or(|at| at.elapsed() >= self.refresh);
+        state.windows.is_purge_pending() || (rested && !state.windows.stale().is_empty())
+    }
+
+    /// Before this moment the writers are done, but for those who watch rewound.
+    fn finished_before(&self) -> MediaTime {
+        let timeline = self.line.borrow().timeline();
+        timeline.map_or(MediaTime::ZERO, |timeline| timeline.at(now()) - self.grace)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic leaves it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An object of a replay in the archive: [`INDEX`], or a name that has passed [`is_name`].
+pub async fn archived(
+    archive: &dyn Archive,
+    broadcast: &BroadcastId,
+    name: &str,
+) -> Result<Option<Bytes>, Error> {
+    match archive.get(&key(broadcast, name)).await {
+        Ok(object) => Ok(Some(object.body)),
+        Err(ArchiveError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn key(broadcast: &BroadcastId, name: &str) -> String {
+    format!("{broadcast}/chat/{name}")
+}
+
+fn now() -> WallTime {
+    std::time::SystemTime::now().into()
+}

@@ -1,0 +1,280 @@
+//! Which windows of the replay are fresh, which changed since they were made, and what of them is in the
+//! archive. No I/O; the numbers that order everything are the events' `seq`.
+//!
+//! A window that loses a message loses its current chunk in the same moment: a text that was deleted is never
+//! served again, whatever is still on its way to the archive.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use timeline::{MediaTime, Span, WallTime};
+
+/// Index and chunk are two requests: what the index named a moment ago is still served. Longer than the index
+/// may be cached (1 s) and a slow request takes.
+const KEPT_AFTER: Span = Span::from_millis(5_000);
+
+/// A busy tail is made anew four times a second; this holds [`KEPT_AFTER`] of it.
+const KEPT_VERSIONS: usize = 20;
+
+pub struct Windows {
+    span: Span,
+    windows: BTreeMap<u64, Window>,
+    /// Objects in the archive that hold a deleted text.
+    doomed: Vec<String>,
+}
+
+#[derive(Default)]
+struct Window {
+    /// The last event that changed it.
+    touched: u64,
+    /// The last event that took something out of it.
+    purged: u64,
+    /// The last event that `current` knows of.
+    rendered: u64,
+    current: Option<Version>,
+    /// The last event that `archived` knows of.
+    sealed: u64,
+    archived: Option<Listed>,
+    previous: VecDeque<(WallTime, Version)>,
+}
+
+/// One state of a chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub listed: Listed,
+    /// `None` where the archive has it.
+    pub body: Option<Bytes>,
+}
+
+/// A chunk as the index lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub n: u64,
+    pub name: String,
+    pub count: u64,
+}
+
+/// A window whose chunk has to be made: from all events up to `upto`, or later ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stale {
+    pub n: u64,
+    pub upto: u64,
+}
+
+/// A chunk that has to go to the archive; without a version nothing is left in its window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsealed {
+    pub n: u64,
+    pub upto: u64,
+    pub version: Option<Version>,
+}
+
+impl Windows {
+    pub fn new(span: Span) -> Windows {
+        Windows {
+            span,
+            windows: BTreeMap::new(),
+            doomed: Vec::new(),
+        }
+    }
+
+    /// A window as the record remembers it. One that is behind may hold a deleted text: it is not served.
+    pub fn restore(&mut self, n: u64, touched: u64, sealed: u64, archived: Option<Listed>) {
+        let mut window = Window {
+            touched,
+            sealed,
+            archived,
+            ..Window::default()
+        };
+        if touched > sealed {
+            window.purged = touched;
+            self.doomed
+                .extend(window.archived.take().map(|listed| listed.name));
+        } else {
+            window.rendered = sealed;
+            window.current = window
+                .archived
+                .clone()
+                .map(|listed| Version { listed, body: None });
+        }
+        self.windows.insert(n, window);
+    }
+
+    pub fn span(&self) -> Span {
+        self.span
+    }
+
+    /// The window that holds a moment.
+    pub fn number(&self, at: MediaTime) -> u64 {
+        number(self.span, at)
+    }
+
+    /// A text was added at `at`.
+    pub fn touch(&mut self, at: MediaTime, seq: u64) {
+        let window = self.windows.entry(number(self.span, at)).or_default();
+        window.touched = window.touched.max(seq);
+    }
+
+    /// A text at `at` was deleted.
+    pub fn purge(&mut self, at: MediaTime, seq: u64) {
+        self.touch(at, seq);
+        let window = self.windows.entry(number(self.span, at)).or_default();
+        window.purged = window.purged.max(seq);
+        window.current = None;
+        window.previous.clear();
+        self.doomed
+            .extend(window.archived.take().map(|listed| listed.name));
+    }
+
+    /// The record says that the window of `at` was changed by `seq`. If that is news, it may have been a delete.
+    pub fn distrust(&mut self, at: MediaTime, seq: u64) {
+        if self
+            .windows
+            .get(&number(self.span, at))
+            .is_none_or(|window| window.touched < seq)
+        {
+            self.purge(at, seq);
+        }
+    }
+
+    pub fn stale(&self) -> Vec<Stale> {
+        let stale = self
+            .windows
+            .iter()
+            .filter(|(_, window)| window.rendered < window.touched);
+        stale
+            .map(|(n, window)| Stale {
+                n: *n,
+                upto: window.touched,
+            })
+            .collect()
+    }
+
+    /// Something was taken out of a chunk that has not been made anew.
+    pub fn is_purge_pending(&self) -> bool {
+        self.windows
+            .values()
+            .any(|window| window.rendered < window.purged)
+    }
+
+    /// The chunk of a window was made. Dropped if something was deleted while it was made.
+    pub fn rendered(&mut self, stale: Stale, version: Option<Version>, now: WallTime) {
+        let Some(window) = self.windows.get_mut(&stale.n) else {
+            return;
+        };
+        if window.purged > stale.upto || window.rendered >= stale.upto {
+            return;
+        }
+        window.rendered = stale.upto;
+        let name = |version: &Option<Version>| version.as_ref().map(|v| v.listed.name.clone());
+        if name(&window.current) == name(&version) {
+            return;
+        }
+        if let Some(before) = std::mem::replace(&mut window.current, version) {
+            window.previous.push_back((now, before));
+        }
+        let expired = |(since, _): &(WallTime, Version)| now - *since > KEPT_AFTER;
+        while window.previous.len() > KEPT_VERSIONS || window.previous.front().is_some_and(expired) {
+            window.previous.pop_front();
+        }
+    }
+
+    /// The finished chunks that have to go to the archive: of the windows that end before `edge`.
+    pub fn unsealed(&self, edge: MediaTime) -> Vec<Unsealed> {
+        let finished = self.windows.range(..number(self.span, edge));
+        let unsealed = finished.filter(|(_, w)| w.sealed < w.rendered && w.rendered == w.touched);
+        unsealed
+            .map(|(n, w)| Unsealed {
+                n: *n,
+                upto: w.rendered,
+                version: w.current.clone(),
+            })
+            .collect()
+    }
+
+    /// The archive has it. Gives the object that it replaces; if something was deleted meanwhile, that is the
+    /// new object itself.
+    pub fn sealed(&mut self, unsealed: &Unsealed) -> Option<String> {
+        let listed = unsealed.version.as_ref().map(|version| version.listed.clone());
+        let Some(window) = self.windows.get_mut(&unsealed.n) else {
+            return None;
+        };
+        if window.purged > unsealed.upto {
+            return listed.map(|listed| listed.name);
+        }
+        window.sealed = unsealed.upto;
+        let replaced = std::mem::replace(&mut window.archived, listed);
+        if let (Some(current), Some(archived)) = (&mut window.current, &window.archived)
+            && current.listed.name == archived.name
+        {
+            current.body = None;
+        }
+        let replaced = replaced.map(|listed| listed.name);
+        replaced.filter(|name| {
+            window
+                .archived
+                .as_ref()
+                .is_none_or(|archived| archived.name != *name)
+        })
+    }
+
+    /// Objects to be deleted from the archive at once; they stay here until [`Windows::forget`].
+    pub fn doomed(&self) -> &[String] {
+        &self.doomed
+    }
+
+    pub fn forget(&mut self, name: &str) {
+        self.doomed.retain(|doomed| doomed != name);
+    }
+
+    /// Nothing has to be done before `edge`.
+    pub fn is_settled(&self, edge: MediaTime) -> bool {
+        let behind = |w: &Window| w.sealed < w.touched;
+        self.doomed.is_empty()
+            && !self
+                .windows
+                .range(..number(self.span, edge))
+                .any(|(_, w)| behind(w))
+    }
+
+    /// A chunk by its name, if the index lists it or did a moment ago.
+    pub fn find(&self, name: &str, now: WallTime) -> Option<&Version> {
+        let window = self.windows.get(&number_of(name)?)?;
+        let kept = window
+            .previous
+            .iter()
+            .filter(|(since, _)| now - *since <= KEPT_AFTER)
+            .map(|(_, v)| v);
+        window
+            .current
+            .iter()
+            .chain(kept)
+            .find(|version| version.listed.name == name)
+    }
+
+    /// What the index lists now.
+    pub fn listed(&self) -> impl Iterator<Item = &Listed> {
+        self.windows
+            .values()
+            .filter_map(|window| Some(&window.current.as_ref()?.listed))
+    }
+
+    /// What the index in the archive lists.
+    pub fn archived(&self) -> impl Iterator<Item = &Listed> {
+        self.windows
+            .values()
+            .filter_map(|window| window.archived.as_ref())
+    }
+}
+
+fn number(span: Span, at: MediaTime) -> u64 {
+    at.ticks().div_euclid(span.ticks()).max(0) as u64
+}
+
+/// The number in a chunk's name, `{n}.{hash}.json`.
+fn number_of(name: &str) -> Option<u64> {
+    name.split_once('.')?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

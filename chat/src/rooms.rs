@@ -1,0 +1,305 @@
+//! The front door: the rooms that are in memory, and how they come and go.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use timeline::{Archive, BroadcastId, Line};
+use tokio::sync::{OnceCell, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::keeper::{Entrance, Keeper, RoomHandle};
+use crate::record::{Record, RoomRow};
+use crate::replay::{self, Replay};
+use crate::room::{Refused, Resume, Room};
+use crate::{Config, Error, Gate};
+
+/// Connections that have not said good-bye by then are cut.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A room that leaves the memory in this very moment is taken up again; twice in a row is chance enough.
+const ATTEMPTS: usize = 3;
+
+/// All rooms of this server. Cheap to clone.
+#[derive(Clone)]
+pub struct Rooms(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub config: Config,
+    pub record: Record,
+    pub archive: Arc<dyn Archive>,
+    pub gate: Arc<dyn Gate>,
+    /// One cell per room, so that a room is opened once however many come at the same time. No more than there are
+    /// broadcasts.
+    rooms: Mutex<HashMap<BroadcastId, Arc<OnceCell<RoomHandle>>>>,
+    connections: AtomicUsize,
+    /// Cancelled first: connections say good-bye.
+    pub closing: CancellationToken,
+    pub visits: TaskTracker,
+    /// Cancelled then: rooms finish what they were asked.
+    stopping: CancellationToken,
+    keepers: TaskTracker,
+}
+
+/// One of the connections that this server has room for.
+pub(crate) struct Slot(Arc<Shared>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Rooms {
+    /// Opens the record. Replays that a crash left behind are brought up to date in the background.
+    pub async fn open(
+        config: Config,
+        database: &Path,
+        archive: Arc<dyn Archive>,
+        gate: Arc<dyn Gate>,
+    ) -> Result<Rooms, Error> {
+        config.check()?;
+        let record = Record::open(database).await?;
+        let unsettled = record.unsettled().await?;
+        let rooms = Rooms(Arc::new(Shared {
+            config,
+            record,
+            archive,
+            gate,
+            rooms: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            closing: CancellationToken::new(),
+            visits: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            keepers: TaskTracker::new(),
+        }));
+        if !unsettled.is_empty() {
+            let closing = rooms.0.closing.clone();
+            let settling = rooms.clone().settle(unsettled);
+            rooms
+                .0
+                .keepers
+                .spawn(async move { closing.run_until_cancelled(settling).await });
+        }
+        Ok(rooms)
+    }
+
+    pub fn router(&self) -> axum::Router {
+        crate::routes::router(self.clone())
+    }
+
+    /// The broadcast is over: its room is read-only from now on. Returns once every replay chunk and the index are
+    /// in the archive.
+    pub async fn end(&self, broadcast: &BroadcastId) -> Result<(), Error> {
+        for _ in 0..ATTEMPTS {
+            let room = self.room(broadcast).await?;
+            if room.close().await.is_some() {
+                return room.replay.end().await;
+            }
+        }
+        Err(Error::Closing)
+    }
+
+    /// Closes all connections (1001), stores what was accepted, closes the record.
+    pub async fn shutdown(&self) {
+        self.0.closing.cancel();
+        self.0.visits.close();
+        if tokio::time::timeout(LAST_WORDS, self.0.visits.wait())
+            .await
+            .is_err()
+        {
+            tracing::info!("some connections to rooms were still open and are cut");
+        }
+        self.0.stopping.cancel();
+        self.0.keepers.close();
+        self.0.keepers.wait().await;
+        self.0.record.close().await;
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+
+    /// A place for one more connection, if there is one.
+    pub(crate) fn slot(&self) -> Option<Slot> {
+        let max = self.0.config.max_connections;
+        let taken = self
+            .0
+            .connections
+            .try_update(Ordering::AcqRel, Ordering::Acquire, |n| {
+                (n < max).then_some(n + 1)
+            });
+        taken.ok().map(|_| Slot(self.0.clone()))
+    }
+
+    /// Enters a room, wherever it is in its life.
+    pub(crate) async fn enter(
+        &self,
+        broadcast: &BroadcastId,
+        resume: Option<Resume>,
+    ) -> Result<(RoomHandle, Result<Entrance, Refused>), Error> {
+        for _ in 0..ATTEMPTS {
+            let room = self.room(broadcast).await?;
+            if let Some(entrance) = room.enter(resume.clone()).await {
+                return Ok((room, entrance));
+            }
+        }
+        Err(Error::Closing)
+    }
+
+    /// The room of a broadcast, opened if it is not in memory.
+    pub(crate) async fn room(&self, broadcast: &BroadcastId) -> Result<RoomHandle, Error> {
+        for _ in 0..ATTEMPTS {
+            if self.0.closing.is_cancelled() {
+                return Err(Error::Closing);
+            }
+            let cell = self.0.rooms().entry(broadcast.clone()).or_default().clone();
+            let opened = cell.get_or_try_init(|| self.take_up(broadcast)).await.cloned();
+            drop(cell);
+            match opened {
+                Ok(room) if !room.is_closed() => return Ok(room),
+                Ok(_) => self.0.forget(broadcast),
+                Err(error) => {
+                    self.0.forget(broadcast);
+                    return Err(error);
+                }
+            }
+        }
+        Err(Error::Closing)
+    }
+
+    /// The replay's index, and whether the broadcast is over. `None`: there is no such broadcast.
+    pub(crate) async fn replay_index(&self, broadcast: &BroadcastId) -> Result<Option<(Bytes, bool)>, Error> {
+        match self.replay(broadcast).await? {
+            Where::Nowhere => Ok(None),
+            Where::Memory(replay) => Ok(Some((replay.index().await?, replay.is_over()))),
+            Where::Archive => {
+                let index = replay::archived(&*self.0.archive, broadcast, replay::INDEX).await?;
+                Ok(index.map(|index| (index, true)))
+            }
+        }
+    }
+
+    /// A chunk of the replay; `None` where the index does not list it.
+    pub(crate) async fn replay_chunk(
+        &self,
+        broadcast: &BroadcastId,
+        name: &str,
+    ) -> Result<Option<Bytes>, Error> {
+        if !replay::is_name(name) {
+            return Ok(None);
+        }
+        match self.replay(broadcast).await? {
+            Where::Nowhere => Ok(None),
+            Where::Memory(replay) => replay.chunk(name).await,
+            Where::Archive => replay::archived(&*self.0.archive, broadcast, name).await,
+        }
+    }
+
+    async fn replay(&self, broadcast: &BroadcastId) -> Result<Where, Error> {
+        let in_memory = self.0.rooms().get(broadcast).and_then(|cell| cell.get().cloned());
+        match in_memory {
+            Some(room) if !room.is_closed() => return Ok(Where::Memory(room.replay)),
+            _ if self.0.record.is_settled(broadcast).await? => return Ok(Where::Archive),
+            _ => {}
+        }
+        match self.room(broadcast).await {
+            Ok(room) => Ok(Where::Memory(room.replay)),
+            Err(Error::Unknown) => Ok(Where::Nowhere),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn take_up(&self, broadcast: &BroadcastId) -> Result<RoomHandle, Error> {
+        let shared = &self.0;
+        let line = self.line(broadcast).await?;
+        let row = shared.record.room(broadcast).await?;
+        let recent = shared.record.recent(broadcast, shared.config.recent).await?;
+        let mut room = Room::new(row.epoch.clone(), shared.config.clone(), recent);
+        if row.ended {
+            room.close();
+        }
+        let (record, archive) = (shared.record.clone(), shared.archive.clone());
+        let replay = Replay::load(
+            broadcast.clone(),
+            row,
+            record.clone(),
+            archive,
+            line.clone(),
+            &shared.config,
+        )
+        .await?;
+        let replay = Arc::new(replay);
+        let (keeper, handle) = Keeper::new(
+            broadcast.clone(),
+            shared.config.clone(),
+            room,
+            record,
+            replay.clone(),
+            line,
+        );
+        let (shared, broadcast, stopping) = (shared.clone(), broadcast.clone(), shared.stopping.clone());
+        self.0.keepers.spawn(async move {
+            tokio::select! {
+                () = keeper.run(stopping) => {}
+                () = replay.run() => {}
+            }
+            shared.forget(&broadcast);
+        });
+        Ok(handle)
+    }
+
+    /// The line that the gate knows. A replay that was sealed needs none: it is over.
+    async fn line(&self, broadcast: &BroadcastId) -> Result<watch::Receiver<Line>, Error> {
+        if let Some(line) = self.0.gate.line(broadcast).await {
+            return Ok(line);
+        }
+        match self.0.record.find_room(broadcast).await? {
+            Some(RoomRow { ended: true, .. }) => Ok(watch::channel(Line::Waiting).1),
+            _ => Err(Error::Unknown),
+        }
+    }
+
+    /// In memory, rooms bring their replays up to date by themselves.
+    async fn settle(self, unsettled: Vec<BroadcastId>) {
+        for broadcast in unsettled {
+            let settled = match self.room(&broadcast).await {
+                Ok(room) => room.replay.end().await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = settled {
+                tracing::error!(%broadcast, %error, "a replay could not be brought up to date");
+            }
+        }
+    }
+}
+
+/// Where a broadcast's replay is answered from.
+enum Where {
+    Memory(Arc<Replay>),
+    Archive,
+    Nowhere,
+}
+
+impl Shared {
+    /// Forgets a room that has left the memory, or that could not be opened and that nobody else is just opening.
+    fn forget(&self, broadcast: &BroadcastId) {
+        let mut rooms = self.rooms();
+        let is_gone = |cell: &Arc<OnceCell<RoomHandle>>| match cell.get() {
+            Some(room) => room.is_closed(),
+            None => Arc::strong_count(cell) == 1,
+        };
+        if rooms.get(broadcast).is_some_and(is_gone) {
+            rooms.remove(broadcast);
+        }
+    }
+
+    fn rooms(&self) -> MutexGuard<'_, HashMap<BroadcastId, Arc<OnceCell<RoomHandle>>>> {
+        // Nothing that can panic is done while it is held.
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,231 @@
+//! The rooms over HTTP: the WebSocket's door, pages of the record, the replay.
+
+use axum::Router;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::{Deserialize, Serialize};
+use timeline::BroadcastId;
+use tower_http::compression::CompressionLayer;
+use tower_http::cors::{Any, CorsLayer};
+
+use crate::rooms::Rooms;
+use crate::{Error, Event, Refusal, socket};
+
+/// Events in one page: about 150 KB. Whoever wants more asks again behind the last one.
+const PAGE: u64 = 500;
+
+/// The names hold a hash: what they name never changes.
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+
+pub fn router(rooms: Rooms) -> Router {
+    let cors = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::HEAD])
+        .allow_headers([header::AUTHORIZATION]);
+    let read = Router::new()
+        .route("/rooms/{id}/messages", get(messages))
+        .route("/broadcasts/{id}/chat/index.json", get(index))
+        .route("/broadcasts/{id}/chat/{name}", get(chunk))
+        .layer(CompressionLayer::new())
+        .layer(cors);
+    Router::new()
+        .route("/rooms/{id}", get(enter))
+        .merge(read)
+        .with_state(rooms)
+}
+
+async fn enter(
+    State(rooms): State<Rooms>,
+    Path(id): Path<String>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
+    let broadcast = broadcast(&id)?;
+    let upgrade = upgrade.map_err(|rejection| {
+        Problem::new(
+            StatusCode::UPGRADE_REQUIRED,
+            format!("a room is entered over a WebSocket: {rejection}"),
+        )
+    })?;
+    if rooms.shared().closing.is_cancelled() {
+        return Err(Error::Closing.into());
+    }
+    let full = || {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no place is left for a connection: try again later",
+        )
+    };
+    let slot = rooms.slot().ok_or_else(full)?;
+    Ok(socket::upgrade(rooms, broadcast, upgrade, slot))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    #[serde(default = "one")]
+    from: u64,
+    #[serde(default = "all")]
+    to: u64,
+}
+
+const fn one() -> u64 {
+    1
+}
+
+const fn all() -> u64 {
+    u64::MAX
+}
+
+#[derive(Serialize)]
+struct Page {
+    epoch: String,
+    events: Vec<Event>,
+}
+
+async fn messages(
+    State(rooms): State<Rooms>,
+    Path(id): Path<String>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let broadcast = broadcast(&id)?;
+    let Query(Wanted { from, to }) =
+        wanted.map_err(|rejection| Problem::new(StatusCode::BAD_REQUEST, rejection.body_text()))?;
+    rooms.shared().gate.enter(&broadcast, bearer(&headers)?).await?;
+    let record = &rooms.shared().record;
+    let epoch = record.room(&broadcast).await?.epoch;
+    let events = record.page(&broadcast, from, to, PAGE).await?;
+    let headers = [(header::CACHE_CONTROL, "private, no-store")];
+    Ok((headers, axum::Json(Page { epoch, events })).into_response())
+}
+
+async fn index(State(rooms): State<Rooms>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let broadcast = broadcast(&id)?;
+    let (index, over) = rooms.replay_index(&broadcast).await?.ok_or_else(unknown)?;
+    Ok(json(
+        index,
+        if over {
+            "public, max-age=60"
+        } else {
+            "public, max-age=1"
+        },
+    ))
+}
+
+async fn chunk(
+    State(rooms): State<Rooms>,
+    Path((id, name)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let broadcast = broadcast(&id)?;
+    let gone = || {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "the index does not list this chunk: read it again",
+        )
+    };
+    let chunk = rooms.replay_chunk(&broadcast, &name).await?.ok_or_else(gone)?;
+    Ok(json(chunk, FOR_EVER))
+}
+
+fn json(body: bytes::Bytes, cached: &'static str) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, cached),
+    ];
+    (headers, body).into_response()
+}
+
+fn broadcast(id: &str) -> Result<BroadcastId, Problem> {
+    id.parse().map_err(|_| unknown())
+}
+
+fn unknown() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "there is no such broadcast")
+}
+
+/// The token, if there is one. What is no bearer's is a mistake, not an absence.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let value = value.to_str().ok().and_then(|value| value.split_once(' '));
+    match value {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
+        _ => Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "Authorization has to be a Bearer token",
+        )),
+    }
+}
+
+/// Errors over HTTP: RFC 9457 problem documents.
+#[derive(Debug)]
+struct Problem {
+    status: StatusCode,
+    detail: String,
+}
+
+impl Problem {
+    fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Problem {
+            status,
+            detail: detail.into(),
+        }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unknown => unknown(),
+            error => {
+                tracing::error!(%error, "a request to a room failed");
+                Problem::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "the room cannot be read now: try again",
+                )
+            }
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unauthorized(why) => Problem::new(StatusCode::UNAUTHORIZED, why),
+            Refusal::Forbidden(why) => Problem::new(StatusCode::FORBIDDEN, why),
+            Refusal::NotFound => unknown(),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        let headers = [
+            (header::CONTENT_TYPE, "application/problem+json"),
+            (header::CACHE_CONTROL, "no-store"),
+        ];
+        let mut response = (self.status, headers, body.to_string()).into_response();
+        let extra = match self.status {
+            StatusCode::UNAUTHORIZED => (header::WWW_AUTHENTICATE, "Bearer"),
+            StatusCode::SERVICE_UNAVAILABLE => (header::RETRY_AFTER, "5"),
+            StatusCode::UPGRADE_REQUIRED => (header::UPGRADE, "websocket"),
+            _ => return response,
+        };
+        response
+            .headers_mut()
+            .insert(extra.0, axum::http::HeaderValue::from_static(extra.1));
+        response
+    }
+}
