@@ -59,8 +59,10 @@ export class HlsEngine extends EventTarget implements Engine {
   }
 
   get edge(): { latencyS: number; targetS: number } | null {
-    const targetS = this.#hls.targetLatency;
-    return this.live && targetS !== null ? { latencyS: this.#hls.latency, targetS } : null;
+    const [targetS, position] = [this.#hls.targetLatency, this.livePosition];
+    if (!this.live || targetS === null || position === null) return null;
+    // Not hls.js's own `latency`: in the midst of a seek that is still the one from before.
+    return { latencyS: position + targetS - this.video.currentTime, targetS };
   }
 
   timeOf(wall: WallMs): number | null {

@@ -246,7 +246,7 @@ export class LecternPlayer extends LitElement implements Playhead {
         <media-volume-range></media-volume-range>
         ${this.#times()}
         <span class="gap"></span>
-        <media-settings-menu-button id="settings-button"></media-settings-menu-button>
+        <media-settings-menu-button id="settings-button"><span slot="icon" class="gear">${icons.gear}</span></media-settings-menu-button>
         <media-pip-button></media-pip-button>
         <media-fullscreen-button></media-fullscreen-button>
       </media-control-bar>

@@ -57,6 +57,7 @@ export class LecternRoom extends LitElement {
   #stuck = true;
   #unread = 0;
   #confirming: number | null = null;
+  #active: number | null = null;
   #complaint = '';
   #announcer = new Announcer();
   #said = '';
@@ -109,7 +110,8 @@ export class LecternRoom extends LitElement {
       </header>
       ${this.#banner()}
       <div class="scroll">
-        <ol role="log" aria-live="off" aria-label="Messages" tabindex="0" @scroll=${this.#scrolled}>${this.#list()}</ol>
+        <ol role="log" aria-live="off" aria-label="Messages; arrow keys go from one to the next" tabindex="0"
+          @scroll=${this.#scrolled} @keydown=${this.#walk} @focusin=${this.#activated}>${this.#list()}</ol>
         ${this.#unread > 0 && !this.#stuck
           ? html`<button class="button small primary newer" @click=${this.#toBottom}>${icons.down} ${this.#unread} new</button>`
           : nothing}
@@ -139,7 +141,7 @@ export class LecternRoom extends LitElement {
     const position = this.playhead?.mediaTicks;
     const fresh = this.#newAtEdge > 0 ? `${this.#newAtEdge} new at the live edge` : 'Back to live';
     return html`<div class="banner">
-      <span>At ${position == null ? '…' : positionTime(position)} of the lecture</span>
+      <span>At ${position == null ? '…' : positionTime(position)}</span>
       <button class="button small edge" @click=${() => this.playhead?.goLive()}>${fresh} →</button>
     </div>`;
   }
@@ -162,7 +164,7 @@ export class LecternRoom extends LitElement {
     const moderates = you?.role === 'host' || you?.role === 'moderator';
     const continued = before?.author.id === message.author.id && before.body !== null && message.at - before.at < CONTINUED_MS * TICKS_PER_MS;
     const onDelete = moderates || (own && this.#mode === 'live') ? (step: 'ask' | 'yes' | 'no') => this.#delete(message.seq, step) : null;
-    return messageItem({ message, continued, own, confirming: this.#confirming === message.seq, onDelete });
+    return messageItem({ message, continued, own, confirming: this.#confirming === message.seq, active: this.#active === message.seq, onDelete });
   }
 
   #emptiness(): string {
@@ -184,7 +186,7 @@ export class LecternRoom extends LitElement {
 
   #composer(limit: number): TemplateResult {
     const position = this.playhead?.mediaTicks;
-    const hint = this.#mode === 'rewound' && position != null ? `Your message will stand at ${positionTime(position)}, where you are watching.` : '';
+    const hint = this.#mode === 'rewound' && position != null ? `Will stand at ${positionTime(position)}, where you are watching` : '';
     return html`<lectern-composer .limit=${limit} .hint=${hint} placeholder="Write a message" @say=${this.#say}></lectern-composer>`;
   }
 
@@ -339,6 +341,26 @@ export class LecternRoom extends LitElement {
     this.#stuck = list.scrollHeight - list.scrollTop - list.clientHeight < BOTTOM_PX;
     if (!this.#stuck || this.#unread === 0) return;
     this.#unread = 0;
+    this.requestUpdate();
+  }
+
+  /** One Tab stop for the whole list: its messages are reached with the arrow keys. */
+  #walk(event: KeyboardEvent): void {
+    const step = event.key === 'ArrowUp' ? -1 : event.key === 'ArrowDown' ? 1 : 0;
+    if (step === 0 || !this.#listElement) return;
+    const items = [...this.#listElement.querySelectorAll<HTMLElement>('[data-seq]')];
+    const at = items.findIndex((item) => item.contains(event.target as Node));
+    const next = at < 0 ? items.at(-1) : items[at + step];
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+  }
+
+  #activated(event: FocusEvent): void {
+    const seq = (event.target as Element).closest<HTMLElement>('[data-seq]')?.dataset.seq;
+    const active = seq === undefined ? null : Number(seq);
+    if (active === this.#active) return;
+    this.#active = active;
     this.requestUpdate();
   }
 

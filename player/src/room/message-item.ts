@@ -15,20 +15,22 @@ export interface Shown {
   own: boolean;
   /** Asked whether to delete it. */
   confirming: boolean;
+  /** The one that the arrow keys are at: the only one whose controls the Tab key reaches. */
+  active: boolean;
   /** null: may not. */
   onDelete: ((step: 'ask' | 'yes' | 'no') => void) | null;
 }
 
-export function messageItem({ message, continued, own, confirming, onDelete }: Shown): TemplateResult {
+export function messageItem({ message, continued, own, confirming, active, onDelete }: Shown): TemplateResult {
   const { author, body, at, seq } = message;
   const staff = author.role === 'host' || author.role === 'moderator';
-  return html`<li class=${classMap({ message: true, continued, own, staff, gone: body === null })} data-seq=${seq} data-at=${at}>
+  return html`<li class=${classMap({ message: true, continued, own, staff, gone: body === null })} data-seq=${seq} data-at=${at} tabindex="-1">
     ${continued ? nothing : portrait(author)}
     <div class="said">
       ${continued ? html`<span class="unseen">${author.name}</span>` : byline(message, own)}
       <p class="body">${body === null ? 'Message deleted' : textOf(body)}</p>
     </div>
-    ${onDelete && body !== null ? deleteControl(author, confirming, onDelete) : nothing}
+    ${onDelete && body !== null ? deleteControl(author, confirming, active, onDelete) : nothing}
   </li>`;
 }
 
@@ -46,9 +48,9 @@ function byline({ author, at }: Message, own: boolean): TemplateResult {
 
 const ROLES: Partial<Record<string, string>> = { host: 'Host', moderator: 'Moderator' };
 
-function deleteControl(author: Person, confirming: boolean, onDelete: NonNullable<Shown['onDelete']>): TemplateResult {
+function deleteControl(author: Person, confirming: boolean, active: boolean, onDelete: NonNullable<Shown['onDelete']>): TemplateResult {
   if (!confirming) {
-    return html`<button class="delete" aria-label="Delete this message of ${author.name}" title="Delete" @click=${() => onDelete('ask')}>${icons.bin}</button>`;
+    return html`<button class="delete" tabindex=${active ? 0 : -1} aria-label="Delete this message of ${author.name}" title="Delete" @click=${() => onDelete('ask')}>${icons.bin}</button>`;
   }
   return html`<span class="confirm" role="group" aria-label="Delete this message?">
     <button class="button small live" @click=${() => onDelete('yes')}>Delete</button>

@@ -14,8 +14,7 @@ const SILENT_MS = 5_000;
 export class LecternLevelMeter extends LitElement {
   static override styles = sheet(`
     :host { display: block; height: 8px; border-radius: 4px; overflow: hidden; background: var(--sunken); border: 1px solid var(--line) }
-    div { height: 100%; width: 100%; transform-origin: left; background: linear-gradient(to right, #1b8a5a 70%, #c98a00 88%, #c0392b) }
-    :host(:dir(rtl)) div { transform-origin: right }`);
+    div { height: 100%; background: linear-gradient(to right, #1b8a5a 70%, #c98a00 88%, #c0392b) }`);
   #context: AudioContext | null = null;
   #source: MediaStreamAudioSourceNode | null = null;
   #analyser: AnalyserNode | null = null;
@@ -46,7 +45,7 @@ export class LecternLevelMeter extends LitElement {
   override render() {
     const part = 1 - this.#levelDb / FLOOR_DB;
     return html`<div role="meter" aria-label="Sound level" aria-valuemin=${FLOOR_DB} aria-valuemax="0" aria-valuenow=${Math.round(this.#levelDb)}
-      aria-valuetext="${Math.round(this.#levelDb)} decibels" .style=${`transform: scaleX(${Math.max(0, Math.min(1, part)).toFixed(3)})`}></div>`;
+      aria-valuetext="${Math.round(this.#levelDb)} decibels" .style=${`clip-path: inset(0 ${(100 - 100 * Math.max(0, Math.min(1, part))).toFixed(1)}% 0 0)`}></div>`;
   }
 
   #connect(track: MediaStreamTrack): void {

@@ -36,7 +36,7 @@ export class Publisher extends EventTarget {
   ) {
     super();
     addEventListener('online', () => {
-      if (this.state === 'reconnecting') void this.#open(this.#held);
+      if (this.#retry !== undefined) void this.#open(this.#held);
     });
     addEventListener('pagehide', () => void this.#session?.close());
   }
@@ -56,6 +56,7 @@ export class Publisher extends EventTarget {
 
   async stop(): Promise<void> {
     clearTimeout(this.#retry);
+    this.#retry = undefined;
     const session = this.#session;
     this.#forget();
     this.#held = false;
@@ -74,6 +75,7 @@ export class Publisher extends EventTarget {
 
   async #open(takeover: boolean): Promise<void> {
     clearTimeout(this.#retry);
+    this.#retry = undefined;
     this.#session?.abandon();
     this.#forget();
     const maxVideoKbps = this.#video?.contentHint === 'detail' ? MAX_VIDEO_KBPS.screen : MAX_VIDEO_KBPS.camera;
@@ -133,7 +135,7 @@ export class Publisher extends EventTarget {
   }
 
   #again(afterMs: number): void {
-    this.#become('reconnecting');
+    this.#become(this.#held ? 'reconnecting' : 'connecting');
     this.#retry = setTimeout(() => void this.#open(this.#held), afterMs);
   }
 

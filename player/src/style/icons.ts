@@ -17,5 +17,6 @@ export const icons = {
   copy: icon(svg`<rect x="9" y="9" width="11" height="11" rx="2"/><path d="M5.500 15H5a1.500 1.500 0 0 1-1.500-1.500V5A1.500 1.500 0 0 1 5 3.500h8.500A1.500 1.500 0 0 1 15 5v.5"/>`),
   check: icon(svg`<path d="m5 12.500 4.500 4.500L19 7.500"/>`),
   play: icon(svg`<path d="M8 5.500v13l10.500-6.500z" fill="currentColor"/>`),
+  gear: icon(svg`<circle cx="12" cy="12" r="3"/><path d="M12 3.500v2.200M12 18.300v2.200M3.500 12h2.200M18.300 12h2.200M6 6l1.600 1.600M16.400 16.400 18 18M18 6l-1.600 1.600M7.600 16.400 6 18"/><circle cx="12" cy="12" r="6.300"/>`),
   mute: icon(svg`<path d="M11 5.500 7 9H4v6h3l4 3.500zM16 9.500l5 5m0-5-5 5"/>`),
 } as const;
