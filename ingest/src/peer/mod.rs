@@ -23,7 +23,7 @@ use ::webrtc::peer_connection::{
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::peer_connection::configuration::setting_engine::{SettingEngine, SettingEngineBuilder};
 use rtc::peer_connection::sdp::RTCSessionDescription;
-use rtc::peer_connection::transport::RTCIceCandidateInit;
+use rtc::peer_connection::transport::{RTCDtlsTransportState, RTCIceCandidateInit};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::{
     TransportLayerNack, nack_pairs_from_sequence_numbers,
@@ -48,7 +48,8 @@ const REPLAY_WINDOW: usize = 8192;
 const ICE_DISCONNECTED: Duration = Duration::from_secs(30);
 /// Local gathering only; it takes milliseconds.
 const GATHERING: Duration = Duration::from_secs(5);
-const RTT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the round trip is measured and the transport is looked at.
+const CHECKUP: Duration = Duration::from_millis(500);
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PeerError {
@@ -346,23 +347,28 @@ async fn read(track: Arc<dyn TrackRemote>, events: mpsc::Sender<Event>, vitals: 
     }
 }
 
-/// Sends feedback and measures the round trip, both of which wait for the stack. Ends with the [`Peer`].
+/// Sends feedback and looks after the connection, both of which wait for the stack. Ends with the [`Peer`].
 async fn attend(
     connection: Arc<dyn PeerConnection>,
     handler: Arc<Handler>,
     mut wanted: mpsc::Receiver<Feedback>,
 ) {
-    let mut measure = tokio::time::interval(RTT_INTERVAL);
-    measure.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut checkup = tokio::time::interval(CHECKUP);
+    checkup.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut hung_up = false;
     loop {
         tokio::select! {
             feedback = wanted.recv() => match feedback {
                 Some(feedback) => write(&handler, feedback).await,
                 None => break,
             },
-            _ = measure.tick() => {
+            _ = checkup.tick() => {
                 if let Some(rtt) = round_trip(&connection).await {
                     handler.vitals.rtt_us.store(rtt.as_micros() as u64, Ordering::Relaxed);
+                }
+                if !hung_up && has_hung_up(&connection).await {
+                    hung_up = true;
+                    handler.vitals.hand(&handler.events, Event::Gone);
                 }
             }
         }
@@ -397,6 +403,20 @@ async fn write(handler: &Handler, feedback: Feedback) {
     {
         tracing::debug!(%error, "feedback not sent");
     }
+}
+
+/// The stack answers a close_notify but tells nobody: its connection stays "connected".
+async fn has_hung_up(connection: &Arc<dyn PeerConnection>) -> bool {
+    let Some(receiver) = connection.get_receivers().await.into_iter().next() else {
+        return false;
+    };
+    let Ok(Some(transport)) = receiver.transport().await else {
+        return false;
+    };
+    matches!(
+        transport.state().await,
+        Ok(RTCDtlsTransportState::Closed | RTCDtlsTransportState::Failed)
+    )
 }
 
 async fn round_trip(connection: &Arc<dyn PeerConnection>) -> Option<Duration> {

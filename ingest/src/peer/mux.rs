@@ -4,7 +4,7 @@
 //! then on everything from that address does. So nobody can steer a session's traffic, or fill the table,
 //! without the session's secret.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
@@ -32,7 +32,8 @@ const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 const MAX_DATAGRAM: usize = 2048;
 /// Per session: a second of 20 Mbit/s, for a stack that is busy.
 const QUEUE: usize = 2048;
-/// Addresses one publisher may send from: it has a handful, and moves between networks.
+/// Addresses of one publisher that are remembered: it has a handful, and leaves old ones behind when it moves
+/// between networks.
 const MAX_ADDRESSES: usize = 16;
 
 pub(crate) struct Mux {
@@ -54,7 +55,8 @@ type Queue = mpsc::Sender<(SocketAddr, Bytes)>;
 struct Session {
     password: String,
     queue: Queue,
-    addresses: usize,
+    /// Oldest first.
+    addresses: VecDeque<SocketAddr>,
 }
 
 impl Mux {
@@ -112,17 +114,22 @@ impl Mux {
                 .get(&from)
                 .is_none_or(|(ufrag, _)| ufrag != request.ufrag)
         {
-            let session = table.by_ufrag.get_mut(request.ufrag)?;
-            let authentic = request.is_authentic(&session.password, self.crypto.crypto());
-            if !authentic || session.addresses == MAX_ADDRESSES {
+            let Table { by_ufrag, by_address } = &mut *table;
+            let session = by_ufrag.get_mut(request.ufrag)?;
+            if !request.is_authentic(&session.password, self.crypto.crypto()) {
                 return None;
             }
-            session.addresses += 1;
-            let queue = session.queue.clone();
-            table
-                .by_address
-                .insert(from, (request.ufrag.to_owned(), queue.clone()));
-            return Some(queue);
+            session.addresses.push_back(from);
+            if session.addresses.len() > MAX_ADDRESSES
+                && let Some(oldest) = session.addresses.pop_front()
+                && by_address
+                    .get(&oldest)
+                    .is_some_and(|(ufrag, _)| ufrag == request.ufrag)
+            {
+                by_address.remove(&oldest);
+            }
+            by_address.insert(from, (request.ufrag.to_owned(), session.queue.clone()));
+            return Some(session.queue.clone());
         }
         table.by_address.get(&from).map(|(_, queue)| queue.clone())
     }
@@ -223,7 +230,7 @@ impl Runtime for View {
         let session = Session {
             password: self.credentials.password.clone(),
             queue,
-            addresses: 0,
+            addresses: VecDeque::new(),
         };
         self.mux
             .table()
@@ -318,5 +325,91 @@ impl AsyncUdpSocket for Share {
         meta.len = len;
         meta.stride = len.max(1);
         Poll::Ready(Ok(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::stun;
+
+    async fn mux() -> Arc<Mux> {
+        Mux::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap()
+    }
+
+    fn session(mux: &Arc<Mux>) -> (Route, Credentials, Arc<dyn AsyncUdpSocket>) {
+        let credentials = Credentials::random();
+        let route = mux.route(credentials.clone());
+        let placeholder = std::net::UdpSocket::bind(route.placeholder()).unwrap();
+        let share = route.runtime().wrap_udp_socket(placeholder).unwrap();
+        (route, credentials, share)
+    }
+
+    fn check(credentials: &Credentials) -> Vec<u8> {
+        stun::tests::binding_request(&format!("{}:theirs", credentials.ufrag), &credentials.password)
+    }
+
+    async fn heard(share: &Arc<dyn AsyncUdpSocket>) -> Vec<u8> {
+        let mut buffer = [0; MAX_DATAGRAM];
+        let (len, _) = share.recv_from(&mut buffer).await.unwrap();
+        buffer[..len].to_vec()
+    }
+
+    #[tokio::test]
+    async fn an_address_belongs_to_who_proves_it() {
+        let mux = mux().await;
+        let (_route, credentials, share) = session(&mux);
+        let publisher = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        publisher.connect(mux.local_addr()).await.unwrap();
+        let forged = Credentials {
+            password: "guessed".into(),
+            ..credentials.clone()
+        };
+        publisher.send(b"\x80media from nobody").await.unwrap();
+        publisher.send(&check(&forged)).await.unwrap();
+        publisher.send(&check(&credentials)).await.unwrap();
+        publisher.send(b"\x80media").await.unwrap();
+        assert_eq!(
+            heard(&share).await,
+            check(&credentials),
+            "nothing before it came through"
+        );
+        assert_eq!(heard(&share).await, b"\x80media");
+    }
+
+    #[tokio::test]
+    async fn an_address_may_move_to_another_session() {
+        let mux = mux().await;
+        let ((first, one, _), (_second, two, share)) = (session(&mux), session(&mux));
+        let from = "127.0.0.1:9".parse().unwrap();
+        mux.dispatch(from, &check(&one));
+        mux.dispatch(from, &check(&two));
+        mux.dispatch(from, b"\x80media");
+        assert_eq!(heard(&share).await, check(&two));
+        assert_eq!(heard(&share).await, b"\x80media");
+        drop(first);
+        assert!(!mux.table().by_ufrag.contains_key(&one.ufrag));
+        assert!(
+            mux.table().by_address.contains_key(&from),
+            "it is the second's now"
+        );
+    }
+
+    #[tokio::test]
+    async fn addresses_are_few_and_leave_with_their_session() {
+        let mux = mux().await;
+        let (route, credentials, _share) = session(&mux);
+        for port in 1..100 {
+            mux.dispatch((Ipv4Addr::LOCALHOST, port).into(), &check(&credentials));
+        }
+        assert_eq!(mux.table().by_address.len(), MAX_ADDRESSES);
+        assert!(
+            mux.table()
+                .by_address
+                .contains_key(&(Ipv4Addr::LOCALHOST, 99).into()),
+            "the newest is heard"
+        );
+        drop(route);
+        assert!(mux.table().by_address.is_empty() && mux.table().by_ufrag.is_empty());
     }
 }

@@ -86,7 +86,7 @@ impl<'a> BindingRequest<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
@@ -94,6 +94,28 @@ mod tests {
     const SAMPLE: &str = "000100582112a442b7e7a701bc34d686fa87dfae802200105354554e207465737420636c69656e74\
         002400046e0001ff80290008932ff9b151263b36000600096576746a3a68367659202020\
         000800149aeaa70cbfd8cb56781ef2b5b2d3f249c1b571a280280004e57a3bcf";
+
+    /// A check as a publisher sends it.
+    pub fn binding_request(username: &str, password: &str) -> Vec<u8> {
+        let provider = rtc::crypto::default_provider().unwrap();
+        let mut datagram = [&BINDING_REQUEST[..], &[0; 2], &COOKIE, &[7; 12]].concat();
+        datagram.extend(USERNAME.to_be_bytes());
+        datagram.extend((username.len() as u16).to_be_bytes());
+        datagram.extend(username.bytes());
+        datagram.resize(datagram.len().next_multiple_of(4), 0);
+        let length = (datagram.len() + 4 + TAG - HEADER) as u16;
+        datagram[2..4].copy_from_slice(&length.to_be_bytes());
+        let mut tag = [0; TAG];
+        let mut mac = provider
+            .crypto()
+            .new_hmac(HmacAlgorithm::Sha1, password.as_bytes())
+            .unwrap();
+        mac.sign(&[&datagram], &mut tag).unwrap();
+        datagram.extend(MESSAGE_INTEGRITY.to_be_bytes());
+        datagram.extend((TAG as u16).to_be_bytes());
+        datagram.extend(tag);
+        datagram
+    }
 
     fn sample() -> Vec<u8> {
         let hex: Vec<u8> = SAMPLE.bytes().filter(|b| b.is_ascii_hexdigit()).collect();

@@ -1,0 +1,357 @@
+//! Every status of the WHIP door, over its real router.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use axum::Router;
+use axum::http::Method;
+use ingest::{Config, Left};
+use support::{Answer, GOOD, delete, ingest, post, request};
+
+/// An offer as OBS makes it.
+const OFFER: &str = "v=0\r\no=rtc 1 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\na=msid-semantic:WMS *\r\n\
+    a=ice-options:ice2,trickle\r\n\
+    a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r\n\
+    m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=sendonly\r\na=ssrc:10 cname:c\r\na=rtcp-mux\r\n\
+    a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;stereo=1;sprop-stereo=1;useinbandfec=1\r\n\
+    a=setup:actpass\r\na=ice-ufrag:AbCd\r\na=ice-pwd:0123456789012345678901\r\n\
+    m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=sendonly\r\na=ssrc:11 cname:c\r\na=rtcp-mux\r\n\
+    a=rtpmap:96 H264/90000\r\na=rtcp-fb:96 nack\r\na=rtcp-fb:96 nack pli\r\na=rtcp-fb:96 goog-remb\r\n\
+    a=fmtp:96 profile-level-id=42e01f;packetization-mode=1;level-asymmetry-allowed=1\r\n\
+    a=setup:actpass\r\na=ice-ufrag:AbCd\r\na=ice-pwd:0123456789012345678901\r\n";
+
+const SDP: (&str, &str) = ("content-type", "application/sdp");
+const FRAGMENT: (&str, &str) = ("content-type", "application/trickle-ice-sdpfrag");
+
+async fn patch(router: &Router, location: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let headers: Vec<_> = [GOOD].iter().chain(headers).copied().collect();
+    request(router, Method::PATCH, location, &headers, body.as_bytes()).await
+}
+
+#[tokio::test]
+async fn an_offer_is_answered() {
+    let (ingest, door) = ingest(Config::default()).await;
+    let router = ingest.router();
+    let answer = post(&router, "/whip/algebra", OFFER).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    assert_eq!(answer.header("content-type"), "application/sdp");
+    let location = answer.header("location").to_owned();
+    let session = location
+        .strip_prefix("/whip/algebra/")
+        .expect("the session's place");
+    assert!(session.len() >= 32, "unguessable");
+    let etag = answer.header("etag");
+    assert!(
+        etag.starts_with('"') && etag.ends_with('"') && etag.len() > 2,
+        "strong: {etag}"
+    );
+
+    let lines: Vec<&str> = answer.body.lines().collect();
+    assert_eq!(lines[0], "v=0");
+    let candidates: Vec<&&str> = lines.iter().filter(|l| l.starts_with("a=candidate:")).collect();
+    let own = format!(
+        "a=candidate:1 1 udp 2130706431 127.0.0.1 {} typ host",
+        ingest.udp_port()
+    );
+    assert_eq!(candidates, [&own.as_str()]);
+    assert!(lines.contains(&"a=recvonly") && !lines.contains(&"a=sendonly"));
+    assert!(answer.body.contains("stereo=1;sprop-stereo=1"));
+    assert!(answer.body.contains("a=rtpmap:96 H264/90000"));
+
+    assert_eq!(delete(&router, &location).await, 200);
+    assert_eq!(
+        delete(&router, &location).await,
+        200,
+        "publishers ask again, or late"
+    );
+    assert_eq!(door.on_air("algebra").has_left(1).await, [Left::Deleted]);
+    assert_eq!(
+        post(&router, "/whip/algebra", OFFER).await.status,
+        201,
+        "the place is free again"
+    );
+}
+
+#[tokio::test]
+async fn who_may_not_publish() {
+    let (ingest, door) = ingest(Config::default()).await;
+    let router = ingest.router();
+    let with = async |auth: Option<&str>| {
+        let auth = auth.map(|auth| ("authorization", auth));
+        let headers: Vec<_> = [SDP].into_iter().chain(auth).collect();
+        request(
+            &router,
+            Method::POST,
+            "/whip/algebra",
+            &headers,
+            b"not even an offer",
+        )
+        .await
+    };
+    for nobody in [None, Some("Bearer bad"), Some("Basic good"), Some("good")] {
+        let answer = with(nobody).await;
+        assert_eq!(answer.status, 401, "{nobody:?}");
+        assert_eq!(answer.header("www-authenticate"), "Bearer");
+        assert_eq!(answer.problem(), "a token is needed");
+    }
+    let answer = with(Some("Bearer other")).await;
+    assert_eq!(answer.status, 403);
+    assert_eq!(answer.problem(), "this token is for another broadcast");
+    assert_eq!(
+        with(Some("bearer good")).await.status,
+        400,
+        "a scheme has no case: on to the body"
+    );
+
+    let answer = post(&router, "/whip/algebra", OFFER).await;
+    let location = answer.header("location");
+    for (method, body) in [(Method::PATCH, "a=mid:0\r\n"), (Method::DELETE, "")] {
+        let answer = request(&router, method.clone(), location, &[FRAGMENT], body.as_bytes()).await;
+        assert_eq!(answer.status, 401, "{method}");
+    }
+    assert_eq!(door.on_air("algebra").left.borrow().len(), 0);
+}
+
+#[tokio::test]
+async fn what_the_door_says_is_told() {
+    let (ingest, _) = ingest(Config::default()).await;
+    let router = ingest.router();
+    let unknown = post(&router, "/whip/unknown", OFFER).await;
+    assert_eq!(
+        (unknown.status.as_u16(), &*unknown.problem()),
+        (404, "there is no such broadcast")
+    );
+    let over = post(&router, "/whip/over", OFFER).await;
+    assert_eq!(
+        (over.status.as_u16(), &*over.problem()),
+        (409, "the broadcast has ended")
+    );
+    let busy = post(&router, "/whip/busy", OFFER).await;
+    assert_eq!((busy.status.as_u16(), &*busy.problem()), (503, "come back later"));
+    assert!(busy.header("retry-after").parse::<u32>().unwrap() > 0);
+    for bad in ["/whip/Not%20a%20name", "/whip/%ff", "/whip/.."] {
+        assert_eq!(post(&router, bad, OFFER).await.status, 404, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_are_not_offers() {
+    let (ingest, door) = ingest(Config::default()).await;
+    let router = ingest.router();
+    let send = async |content_type: &str, body: &[u8]| {
+        request(
+            &router,
+            Method::POST,
+            "/whip/algebra",
+            &[GOOD, ("content-type", content_type)],
+            body,
+        )
+        .await
+    };
+    assert_eq!(send("application/json", OFFER.as_bytes()).await.status, 415);
+    assert_eq!(
+        send("application/sdp", &vec![b'a'; 64 * 1024 + 1]).await.status,
+        413
+    );
+    assert_eq!(send("application/sdp", b"\xff\xfe").await.status, 400);
+    assert_eq!(
+        send("application/sdp", b"hello").await.problem(),
+        "an offer begins with v=0"
+    );
+    // Whole to us, but not to the stack.
+    let bent = OFFER.replace("a=fingerprint:sha-256 ", "a=fingerprint:");
+    let answer = send("application/sdp; charset=utf-8", bent.as_bytes()).await;
+    assert_eq!(answer.status, 400, "{}", answer.body);
+    let hevc = OFFER.replace("H264/90000", "H265/90000");
+    let answer = send("application/sdp", hevc.as_bytes()).await;
+    assert_eq!(answer.status, 422);
+    assert_eq!(
+        answer.problem(),
+        "no video codec in common: H264 (packetization-mode=1) or VP8"
+    );
+    let watcher = OFFER.replace("a=sendonly", "a=recvonly");
+    assert_eq!(send("application/sdp", watcher.as_bytes()).await.status, 422);
+    let two = format!("{OFFER}{}", &OFFER[OFFER.find("m=video").unwrap()..]);
+    assert_eq!(send("application/sdp", two.as_bytes()).await.status, 422);
+    let answer = request(
+        &router,
+        Method::POST,
+        "/whip/algebra?takeover=maybe",
+        &[GOOD, SDP],
+        OFFER.as_bytes(),
+    )
+    .await;
+    assert_eq!(answer.status, 400, "a query we cannot read");
+    answer.problem();
+    assert_eq!(door.on_air("algebra").left.borrow().len(), 0, "nothing was begun");
+    assert_eq!(
+        post(&router, "/whip/algebra", OFFER).await.status,
+        201,
+        "and nothing holds the place"
+    );
+}
+
+#[tokio::test]
+async fn trickle_is_taken_and_restarts_are_not() {
+    let (ingest, _) = ingest(Config::default()).await;
+    let router = ingest.router();
+    let answer = post(&router, "/whip/algebra", OFFER).await;
+    let (location, etag) = (
+        answer.header("location").to_owned(),
+        answer.header("etag").to_owned(),
+    );
+    let fragment = "a=ice-ufrag:AbCd\r\na=ice-pwd:0123456789012345678901\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n\
+        a=candidate:1 1 udp 2113937151 127.0.0.1 50000 typ host\r\na=candidate:2 1 udp 1 a.local 1 typ host\r\n\
+        a=candidate:3 1 sctp 1 127.0.0.1 1 typ host\r\na=end-of-candidates\r\n";
+    for headers in [
+        &[FRAGMENT][..],
+        &[FRAGMENT, ("if-match", &etag)],
+        &[FRAGMENT, ("if-match", "*")],
+    ] {
+        let answer = patch(&router, &location, headers, fragment).await;
+        assert_eq!(
+            (answer.status.as_u16(), &*answer.body, answer.header("etag")),
+            (204, "", "")
+        );
+    }
+    let wrong = [FRAGMENT, ("if-match", "\"another\"")];
+    assert_eq!(patch(&router, &location, &wrong, fragment).await.status, 412);
+    let json = [("content-type", "application/json")];
+    assert_eq!(patch(&router, &location, &json, "{}").await.status, 415);
+    assert_eq!(patch(&router, &location, &[FRAGMENT], "{}").await.status, 400);
+    let restart = fragment.replace("AbCd", "WxYz");
+    let answer = patch(&router, &location, &[FRAGMENT], &restart).await;
+    assert_eq!(answer.status, 422);
+    assert!(answer.problem().contains("ICE restart"));
+    assert_eq!(delete(&router, &location).await, 200, "the session lived on");
+    assert_eq!(
+        patch(&router, &location, &[FRAGMENT], fragment).await.status,
+        404,
+        "now it is over"
+    );
+}
+
+#[tokio::test]
+async fn sessions_belong_to_their_broadcast() {
+    let (ingest, _) = ingest(Config::default()).await;
+    let router = ingest.router();
+    let answer = post(&router, "/whip/algebra", OFFER).await;
+    let elsewhere = answer.header("location").replace("/algebra/", "/botany/");
+    assert_eq!(delete(&router, &elsewhere).await, 404);
+    assert_eq!(
+        delete(&router, "/whip/algebra/00000000000000000000000000000000").await,
+        404
+    );
+    assert_eq!(delete(&router, answer.header("location")).await, 200);
+    assert_eq!(
+        delete(&router, &elsewhere).await,
+        404,
+        "a tombstone has its place too"
+    );
+}
+
+#[tokio::test]
+async fn what_any_page_may_ask() {
+    let (ingest, _) = ingest(Config::default()).await;
+    let router = ingest.router();
+    for path in ["/whip/algebra", "/whip/algebra/any"] {
+        let options = request(&router, Method::OPTIONS, path, &[], b"").await;
+        assert_eq!(options.status, 204);
+        assert_eq!(options.header("accept-post"), "application/sdp");
+        assert_eq!(options.header("accept-patch"), "application/trickle-ice-sdpfrag");
+        for method in ["POST", "PATCH", "DELETE"] {
+            assert!(options.header("access-control-allow-methods").contains(method));
+        }
+        for header in ["Authorization", "Content-Type", "If-Match"] {
+            assert!(options.header("access-control-allow-headers").contains(header));
+        }
+        let get = request(&router, Method::GET, path, &[], b"").await;
+        assert_eq!((get.status.as_u16(), &*get.body), (204, ""));
+        assert_eq!(
+            request(&router, Method::PUT, path, &[GOOD], b"").await.status,
+            405
+        );
+    }
+}
+
+#[tokio::test]
+async fn there_is_room_for_so_many() {
+    let (ingest, _) = ingest(Config {
+        max_sessions: 1,
+        ..Config::default()
+    })
+    .await;
+    let router = ingest.router();
+    let first = post(&router, "/whip/algebra", OFFER).await;
+    let second = post(&router, "/whip/botany", OFFER).await;
+    assert_eq!(
+        (second.status.as_u16(), &*second.problem()),
+        (503, "too many publishers")
+    );
+    assert!(second.header("retry-after").parse::<u32>().unwrap() > 0);
+    assert_eq!(delete(&router, first.header("location")).await, 200);
+    assert_eq!(post(&router, "/whip/botany", OFFER).await.status, 201);
+}
+
+#[tokio::test]
+async fn one_publisher_at_a_time_unless_told() {
+    let (ingest, door) = ingest(Config::default()).await;
+    let router = ingest.router();
+    let first = post(&router, "/whip/algebra", OFFER).await;
+    let second = post(&router, "/whip/algebra", OFFER).await;
+    assert_eq!(second.status, 409);
+    assert!(second.problem().contains("?takeover=true"));
+    assert_eq!(
+        post(&router, "/whip/botany", OFFER).await.status,
+        201,
+        "another broadcast"
+    );
+    let third = post(&router, "/whip/algebra?takeover=true", OFFER).await;
+    assert_eq!(third.status, 201);
+    assert_eq!(door.on_air("algebra").has_left(1).await, [Left::TakenOver]);
+    assert_eq!(delete(&router, first.header("location")).await, 200);
+    assert_eq!(delete(&router, third.header("location")).await, 200);
+    assert_eq!(
+        door.on_air("algebra").has_left(2).await,
+        [Left::TakenOver, Left::Deleted]
+    );
+}
+
+#[tokio::test]
+async fn the_server_ends_sessions() {
+    let (ingest, door) = ingest(Config::default()).await;
+    let router = ingest.router();
+    for broadcast in ["algebra", "botany"] {
+        assert_eq!(
+            post(&router, &format!("/whip/{broadcast}"), OFFER).await.status,
+            201
+        );
+    }
+    ingest.end(&"algebra".parse().unwrap()).await;
+    assert_eq!(
+        *door.on_air("algebra").left.borrow(),
+        [Left::Closed],
+        "it is over when end() returns"
+    );
+    assert_eq!(door.on_air("botany").left.borrow().len(), 0);
+    ingest.end(&"nobody".parse().unwrap()).await;
+    ingest.shutdown().await;
+    assert_eq!(*door.on_air("botany").left.borrow(), [Left::Closed]);
+    let late = post(&router, "/whip/algebra", OFFER).await;
+    assert_eq!(
+        (late.status.as_u16(), &*late.problem()),
+        (503, "the server is stopping")
+    );
+}
+
+#[tokio::test]
+async fn a_publisher_that_never_comes_is_given_up() {
+    let (ingest, door) = ingest(Config {
+        silence_s: 6,
+        ..Config::default()
+    })
+    .await;
+    assert_eq!(post(&ingest.router(), "/whip/algebra", OFFER).await.status, 201);
+    assert_eq!(door.on_air("algebra").has_left(1).await, [Left::Lost]);
+}
