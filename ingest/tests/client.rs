@@ -382,6 +382,7 @@ async fn what_is_lost_is_sent_again() {
         "{numbers:?}"
     );
     assert!(relay.lost() >= 5, "{}", relay.lost());
+    assert!(relay.repairs() >= 5, "{}", relay.repairs());
     lecturer.stop.cancel();
     lecturer.outcome().await.unwrap();
 }
@@ -532,6 +533,7 @@ async fn an_answer_that_is_no_sdp_is_refused_and_its_resource_deleted() {
 struct Relay {
     front: Arc<UdpSocket>,
     lost: Arc<AtomicUsize>,
+    repairs: Arc<AtomicUsize>,
 }
 
 impl Relay {
@@ -540,6 +542,7 @@ impl Relay {
         Relay {
             front,
             lost: Arc::default(),
+            repairs: Arc::default(),
         }
     }
 
@@ -551,8 +554,13 @@ impl Relay {
         self.lost.load(Ordering::Relaxed)
     }
 
+    /// Packets of the retransmission payload type (RFC 4588), which the offer names 97.
+    fn repairs(&self) -> usize {
+        self.repairs.load(Ordering::Relaxed)
+    }
+
     fn run(&self, server: SocketAddr) {
-        let (front, lost) = (self.front.clone(), self.lost.clone());
+        let (front, lost, repairs) = (self.front.clone(), self.lost.clone(), self.repairs.clone());
         tokio::spawn(async move {
             let back = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             let (mut there, mut here) = (vec![0; 2048], vec![0; 2048]);
@@ -564,6 +572,7 @@ impl Relay {
                         // RTP of video or its repairs, not STUN, DTLS or RTCP (RFC 7983, RFC 5761).
                         let is_video = n > 200 && (128..192).contains(&there[0]);
                         media += usize::from(is_video);
+                        repairs.fetch_add(usize::from(is_video && there[1] & 0x7f == 97), Ordering::Relaxed);
                         if is_video && media % 20 == 19 {
                             lost.fetch_add(1, Ordering::Relaxed);
                         } else {

@@ -334,3 +334,36 @@ impl PeerConnectionEventHandler for Handler {
         self.state.send_replace(state);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    #[tokio::test]
+    async fn the_offer_is_what_whip_asks_for() {
+        let timeline = Timeline::starting(SystemTime::now().into());
+        let config = Config::new("http://localhost/whip/a", timeline);
+        let connection = Connection::new(&config, [127, 0, 0, 1].into()).await.unwrap();
+        let offer = connection.offer().await.unwrap();
+        let count = |line: &str| offer.lines().filter(|l| l.starts_with(line)).count();
+        assert_eq!(
+            (count("m=audio"), count("m=video"), count("m=")),
+            (1, 1, 2),
+            "{offer}"
+        );
+        assert_eq!((count("a=sendonly"), count("a=rtcp-mux")), (2, 2), "{offer}");
+        assert!(offer.contains("a=group:BUNDLE 0 1"), "{offer}");
+        assert!(offer.contains("a=setup:actpass"), "{offer}");
+        assert!(offer.contains("a=rtpmap:111 opus/48000/2"), "{offer}");
+        assert!(offer.contains("stereo=1"), "{offer}");
+        assert!(offer.contains("packetization-mode=1"), "{offer}");
+        assert!(
+            offer.contains("a=rtpmap:97 rtx/90000") && offer.contains("a=fmtp:97 apt=96"),
+            "{offer}"
+        );
+        assert_eq!(count("a=ssrc-group:FID"), 1, "{offer}");
+        assert!(offer.contains(" 127.0.0.1 "), "its own candidate: {offer}");
+        connection.close().await;
+    }
+}

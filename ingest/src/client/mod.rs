@@ -50,6 +50,8 @@ impl Config {
 
 /// Publishes until the feed ends or `stop`; then the server is told. Frames are sent as they come: what comes
 /// before the connection stands is gone, and the picture begins with a keyframe.
+///
+/// The feed must be on the line ([`feed::Policy::Line`]): a tap that skips would leave holes that the server cannot see.
 pub async fn publish(config: Config, feed: feed::Consumer, stop: CancellationToken) -> Result<(), Error> {
     let mut source = Source::new(feed);
     let endpoint = Endpoint::new(&config)?;
