@@ -61,14 +61,26 @@ mod tests {
 
     #[test]
     fn the_codec_string_is_profile_compatibility_level() {
-        assert_eq!(codec_string(&[1, 0x64, 0, 0x1f, 0xff, 0xe1]).as_deref(), Some("avc1.64001f"));
-        assert_eq!(codec_string(&[1, 0x64, 0, 0x1f, 0xfc, 0xe1]), None, "one-byte lengths");
+        assert_eq!(
+            codec_string(&[1, 0x64, 0, 0x1f, 0xff, 0xe1]).as_deref(),
+            Some("avc1.64001f")
+        );
+        assert_eq!(
+            codec_string(&[1, 0x64, 0, 0x1f, 0xfc, 0xe1]),
+            None,
+            "one-byte lengths"
+        );
         assert_eq!(codec_string(&[1, 0x64]), None);
     }
 
     #[test]
     fn only_slices_are_kept() {
-        let (aud, sps, sei, idr) = (&[0x09, 0xf0][..], &[0x67, 1, 2][..], &[0x06, 5][..], &[0x65, 9, 9, 9][..]);
+        let (aud, sps, sei, idr) = (
+            &[0x09, 0xf0][..],
+            &[0x67, 1, 2][..],
+            &[0x06, 5][..],
+            &[0x65, 9, 9, 9][..],
+        );
         assert_eq!(slices(unit(&[aud, sps, sei, idr, idr])), Some(unit(&[idr, idr])));
         assert_eq!(slices(unit(&[idr])), Some(unit(&[idr])));
         assert_eq!(slices(unit(&[sps])), None);

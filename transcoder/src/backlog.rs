@@ -6,10 +6,10 @@ use std::collections::VecDeque;
 use timeline::feed::Record;
 use timeline::{Frame, MediaTime, Span, Track, TrackId};
 
-/// A GOP beyond this takes too long to decode before going live; then the next keyframe is awaited instead.
-const LONGEST_GOP: Span = Span::from_millis(10_000);
-/// Sound older than the time a respawn takes is of no use.
-const SOUND: Span = Span::from_millis(5_000);
+/// Pictures older than this take too long to decode before going live; then the next keyframe is awaited instead.
+const PICTURES: Span = Span::from_millis(10_000);
+/// Sound older than the line delay and the time a respawn takes is of no use.
+const SOUND: Span = Span::from_millis(6_000);
 /// 10 s at 12 Mbit/s.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
@@ -23,7 +23,8 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    pub fn push(&mut self, record: &Record) {
+    /// `line`: the first moment that is not on the line yet.
+    pub fn push(&mut self, record: &Record, line: MediaTime) {
         match record {
             Record::Track(track) => {
                 self.tracks.retain(|t| t.id != track.id);
@@ -34,7 +35,7 @@ impl Backlog {
                 self.drop_frames(|f| f.track == *id);
             }
             Record::Heard(at) => self.heard = self.heard.max(Some(*at)),
-            Record::Frame(frame) => self.frame(frame),
+            Record::Frame(frame) => self.frame(frame, line),
             Record::Rendition(_) | Record::End(_) => {}
         }
     }
@@ -57,40 +58,59 @@ impl Backlog {
 
     /// The capture time of the newest picture.
     pub fn newest_picture(&self) -> Option<MediaTime> {
-        self.frames.iter().rev().find(|f| self.is_video(f.track)).map(|f| f.at)
+        self.frames
+            .iter()
+            .rev()
+            .find(|f| self.is_video(f.track))
+            .map(|f| f.at)
     }
 
-    fn frame(&mut self, frame: &Frame) {
-        if self.is_video(frame.track) {
-            if frame.keyframe {
-                self.drop_frames(|f| f.track == frame.track);
-            } else {
-                match self.frames.iter().find(|f| f.track == frame.track) {
-                    None => return,
-                    Some(first) if frame.at - first.at > LONGEST_GOP => {
-                        return self.drop_frames(|f| f.track == frame.track);
-                    }
-                    Some(_) => {}
-                }
-            }
-        } else {
-            let oldest = frame.at - SOUND;
-            while self.frames.front().is_some_and(|f| f.track == frame.track && f.at < oldest) {
-                self.bytes -= self.frames.pop_front().map_or(0, |f| f.payload.len());
-            }
+    fn frame(&mut self, frame: &Frame, line: MediaTime) {
+        if !self.is_video(frame.track) {
+            self.drop_frames(|f| f.track == frame.track && f.at < frame.at - SOUND);
+        } else if frame.keyframe {
+            self.drop_before(frame.track, line);
+        } else if !self.frames.iter().any(|f| f.track == frame.track) {
+            // Nothing to decode it from.
+            return;
         }
         self.bytes += frame.payload.len();
         self.frames.push_back(frame.clone());
+        while self.is_too_long(frame) {
+            self.drop_gop(frame.track);
+        }
         if self.bytes > MAX_BYTES {
             self.forget();
         }
+    }
+
+    /// Drops the pictures that are not needed to show what was captured at `line`.
+    fn drop_before(&mut self, track: TrackId, line: MediaTime) {
+        let keyframes = self.frames.iter().filter(|f| f.track == track && f.keyframe);
+        if let Some(first) = keyframes.map(|f| f.at).filter(|at| *at <= line).max() {
+            self.drop_frames(|f| f.track == track && f.at < first);
+        }
+    }
+
+    fn is_too_long(&self, newest: &Frame) -> bool {
+        let oldest = self.frames.iter().find(|f| f.track == newest.track);
+        self.is_video(newest.track) && oldest.is_some_and(|oldest| newest.at - oldest.at > PICTURES)
+    }
+
+    /// Drops the oldest keyframe and all that hangs on it.
+    fn drop_gop(&mut self, track: TrackId) {
+        let mut keyframes = 0;
+        self.drop_frames(|f| {
+            keyframes += usize::from(f.track == track && f.keyframe);
+            f.track == track && keyframes <= 1
+        });
     }
 
     fn is_video(&self, id: TrackId) -> bool {
         self.tracks.iter().any(|t| t.id == id && t.codec.is_video())
     }
 
-    fn drop_frames(&mut self, which: impl Fn(&Frame) -> bool) {
+    fn drop_frames(&mut self, mut which: impl FnMut(&Frame) -> bool) {
         self.frames.retain(|f| !which(f));
         self.bytes = self.frames.iter().map(|f| f.payload.len()).sum();
     }
@@ -99,59 +119,93 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use timeline::Codec;
 
     fn frame(track: u32, ms: i64, keyframe: bool, bytes: usize) -> Record {
         let at = MediaTime::ZERO + Span::from_millis(ms);
-        Record::Frame(Frame { track: TrackId(track), at, keyframe, payload: vec![0; bytes].into() })
+        Record::Frame(Frame {
+            track: TrackId(track),
+            at,
+            keyframe,
+            payload: vec![0; bytes].into(),
+        })
     }
 
     fn backlog() -> Backlog {
         let mut backlog = Backlog::default();
-        backlog.push(&Record::Track(Track { id: TrackId(1), codec: Codec::H264 }));
-        backlog.push(&Record::Track(Track { id: TrackId(2), codec: Codec::Opus }));
+        push(
+            &mut backlog,
+            0,
+            Record::Track(Track {
+                id: TrackId(1),
+                codec: Codec::H264,
+            }),
+        );
+        push(
+            &mut backlog,
+            0,
+            Record::Track(Track {
+                id: TrackId(2),
+                codec: Codec::Opus,
+            }),
+        );
         backlog
+    }
+
+    /// A record that comes while the line stands at `line` ms.
+    fn push(backlog: &mut Backlog, line: i64, record: Record) {
+        backlog.push(&record, MediaTime::ZERO + Span::from_millis(line));
     }
 
     fn frames(backlog: &Backlog, track: u32) -> Vec<i64> {
         let of = |f: &Frame| f.at.ticks() / 90;
-        backlog.frames.iter().filter(|f| f.track.0 == track).map(of).collect()
+        backlog
+            .frames
+            .iter()
+            .filter(|f| f.track.0 == track)
+            .map(of)
+            .collect()
     }
 
     #[test]
-    fn pictures_begin_with_the_last_keyframe() {
+    fn pictures_begin_with_the_last_keyframe_before_the_line() {
         let mut b = backlog();
-        b.push(&frame(1, 0, false, 10));
+        push(&mut b, 0, frame(1, 0, false, 10));
         assert!(frames(&b, 1).is_empty(), "nothing to decode it from");
         for ms in (0..1000).step_by(100) {
-            b.push(&frame(1, ms, ms % 400 == 0, 10));
+            push(&mut b, ms - 300, frame(1, ms, ms % 400 == 0, 10));
         }
-        assert_eq!(frames(&b, 1), [800, 900]);
+        assert_eq!(
+            frames(&b, 1),
+            [400, 500, 600, 700, 800, 900],
+            "at 800 the line stood at 500"
+        );
         assert_eq!(b.newest_picture().map(|at| at.ticks()), Some(81_000));
-        b.push(&Record::TrackEnded(TrackId(1)));
+        push(&mut b, 900, Record::TrackEnded(TrackId(1)));
         assert_eq!(b.records().count(), 1);
     }
 
     #[test]
-    fn it_is_bounded_in_time_and_in_bytes() {
+    fn it_is_bounded_in_time() {
         let mut b = backlog();
-        b.push(&frame(1, 0, true, 1000));
-        (0..2000).for_each(|n| b.push(&frame(2, n * 20, true, 100)));
-        (0..400).for_each(|n| b.push(&frame(1, n * 33, false, 1000)));
-        assert!(frames(&b, 1).is_empty(), "a GOP of 13 s");
-        b.push(&frame(2, 40_000, true, 100));
-        assert_eq!(frames(&b, 2).len(), 251);
-        b.push(&frame(1, 40_000, true, 1000));
-        b.push(&frame(1, 40_033, false, MAX_BYTES));
+        (0..2000).for_each(|n| push(&mut b, 0, frame(2, n * 20, true, 100)));
+        assert_eq!(frames(&b, 2).len(), 301);
+        // The line stands still.
+        (0..400).for_each(|n| push(&mut b, 0, frame(1, n * 100, n % 40 == 0, 1000)));
+        assert_eq!(frames(&b, 1)[0], 32_000);
+        (400..900).for_each(|n| push(&mut b, 0, frame(1, n * 100, false, 1000)));
+        assert!(frames(&b, 1).is_empty(), "an endless GOP");
+    }
+
+    #[test]
+    fn it_is_bounded_in_bytes() {
+        let mut b = backlog();
+        push(&mut b, 0, frame(1, 0, true, 1000));
+        push(&mut b, 0, frame(1, 33, false, MAX_BYTES));
         assert!(b.frames.is_empty() && b.bytes == 0);
-        let mut b = backlog();
-        (0..1000).for_each(|_| b.push(&Record::Frame(Frame {
-            track: TrackId(1),
-            at: MediaTime::ZERO,
-            keyframe: true,
-            payload: Bytes::from_static(&[0; 100]),
-        })));
-        assert_eq!(b.bytes, 100);
+        push(&mut b, 40, frame(1, 66, true, 100));
+        push(&mut b, 70, frame(1, 99, true, 100));
+        push(&mut b, 110, frame(1, 133, true, 100));
+        assert_eq!((frames(&b, 1), b.bytes), (vec![99, 133], 200));
     }
 }

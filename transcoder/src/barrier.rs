@@ -43,10 +43,19 @@ impl Barrier {
         let rungs: Vec<Rung> = ladder
             .iter()
             .filter(|rendition| rendition.is_video())
-            .map(|rendition| Rung { track: rendition.id, waiting: VecDeque::new() })
+            .map(|rendition| Rung {
+                track: rendition.id,
+                waiting: VecDeque::new(),
+            })
             .collect();
         let audio = ladder.iter().find(|rendition| !rendition.is_video())?.id;
-        (!rungs.is_empty()).then_some(Barrier { grid, rungs, audio, next: start, begun: start.slot })
+        (!rungs.is_empty()).then_some(Barrier {
+            grid,
+            rungs,
+            audio,
+            next: start,
+            begun: start.slot,
+        })
     }
 
     /// The first slot and audio frame that were not released.
@@ -71,14 +80,21 @@ impl Barrier {
         self.keep(frame)?;
         while self.rungs.iter().all(|rung| !rung.waiting.is_empty()) {
             self.next.slot += 1;
-            self.rungs.iter_mut().filter_map(|rung| rung.waiting.pop_front()).for_each(&mut release);
+            self.rungs
+                .iter_mut()
+                .filter_map(|rung| rung.waiting.pop_front())
+                .for_each(&mut release);
         }
         Ok(())
     }
 
     fn keep(&mut self, frame: Frame) -> Result<(), OutOfStep> {
         let track = frame.track;
-        let rung = self.rungs.iter_mut().find(|rung| rung.track == track).ok_or(OutOfStep::Unknown(track))?;
+        let rung = self
+            .rungs
+            .iter_mut()
+            .find(|rung| rung.track == track)
+            .ok_or(OutOfStep::Unknown(track))?;
         let slot = self.next.slot + rung.waiting.len() as i64;
         expect(&frame, frame.at - self.grid.slot_start(slot))?;
         if !frame.keyframe && (slot == self.begun || self.grid.is_keyframe_slot(slot)) {
@@ -93,7 +109,14 @@ impl Barrier {
 }
 
 fn expect(frame: &Frame, by: Span) -> Result<(), OutOfStep> {
-    if by == Span::ZERO { Ok(()) } else { Err(OutOfStep::Misplaced { track: frame.track, by }) }
+    if by == Span::ZERO {
+        Ok(())
+    } else {
+        Err(OutOfStep::Misplaced {
+            track: frame.track,
+            by,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -109,8 +132,15 @@ mod tests {
             id: TrackId(id),
             name: id.to_string(),
             media: match id {
-                AUDIO => Media::Audio { sample_rate: 48_000, channels: 2 },
-                _ => Media::Video { width: 1280, height: 720, frame: Span::from_ticks(3000) },
+                AUDIO => Media::Audio {
+                    sample_rate: 48_000,
+                    channels: 2,
+                },
+                _ => Media::Video {
+                    width: 1280,
+                    height: 720,
+                    frame: Span::from_ticks(3000),
+                },
             },
             codec: String::new(),
             bandwidth: 1,
@@ -121,12 +151,21 @@ mod tests {
     }
 
     fn frame(track: u32, ticks: i64, keyframe: bool) -> Frame {
-        Frame { track: TrackId(track), at: MediaTime::from_ticks(ticks), keyframe, payload: Bytes::new() }
+        Frame {
+            track: TrackId(track),
+            at: MediaTime::from_ticks(ticks),
+            keyframe,
+            payload: Bytes::new(),
+        }
     }
 
     fn offer(barrier: &mut Barrier, track: u32, ticks: i64, keyframe: bool) -> Vec<(u32, i64)> {
         let mut out = vec![];
-        barrier.offer(frame(track, ticks, keyframe), |f| out.push((f.track.0, f.at.ticks()))).unwrap();
+        barrier
+            .offer(frame(track, ticks, keyframe), |f| {
+                out.push((f.track.0, f.at.ticks()))
+            })
+            .unwrap();
         out
     }
 
@@ -150,7 +189,13 @@ mod tests {
         b.restart();
         assert_eq!(b.next(), Start { slot: 1, audio: 0 });
         let refused = b.offer(frame(1, 3000, false), |_| {});
-        assert_eq!(refused, Err(OutOfStep::NoKeyframe { track: TrackId(1), slot: 1 }));
+        assert_eq!(
+            refused,
+            Err(OutOfStep::NoKeyframe {
+                track: TrackId(1),
+                slot: 1
+            })
+        );
         assert_eq!(offer(&mut b, 1, 3000, true), []);
         assert_eq!(offer(&mut b, 2, 3000, true), [(1, 3000), (2, 3000)]);
     }
@@ -159,17 +204,32 @@ mod tests {
     fn a_child_that_breaks_the_grid_is_refused() {
         let mut b = barrier();
         let by = Span::from_ticks(3000);
-        let misplaced = OutOfStep::Misplaced { track: TrackId(1), by };
+        let misplaced = OutOfStep::Misplaced {
+            track: TrackId(1),
+            by,
+        };
         assert_eq!(b.offer(frame(1, 3000, true), |_| {}), Err(misplaced));
-        assert_eq!(b.offer(frame(9, 0, true), |_| {}), Err(OutOfStep::Unknown(TrackId(9))));
+        assert_eq!(
+            b.offer(frame(9, 0, true), |_| {}),
+            Err(OutOfStep::Unknown(TrackId(9)))
+        );
         assert!(b.offer(frame(AUDIO, 1919, true), |_| {}).is_err());
         for slot in 0..48 {
             offer(&mut b, 1, slot * 3000, slot == 0);
             offer(&mut b, 2, slot * 3000, slot == 0);
         }
         let refused = b.offer(frame(2, 48 * 3000, false), |_| {});
-        assert_eq!(refused, Err(OutOfStep::NoKeyframe { track: TrackId(2), slot: 48 }));
+        assert_eq!(
+            refused,
+            Err(OutOfStep::NoKeyframe {
+                track: TrackId(2),
+                slot: 48
+            })
+        );
         (48..112).for_each(|slot| drop(offer(&mut b, 1, slot * 3000, slot % 48 == 0)));
-        assert_eq!(b.offer(frame(1, 112 * 3000, true), |_| {}), Err(OutOfStep::TooFarAhead(TrackId(1))));
+        assert_eq!(
+            b.offer(frame(1, 112 * 3000, true), |_| {}),
+            Err(OutOfStep::TooFarAhead(TrackId(1)))
+        );
     }
 }

@@ -1,1 +1,278 @@
+//! The body of `lectern transcode`: the socket to the supervisor is standard input.
 //!
+//! It never outlives its parent: the socket closes with it, and that ends this process whatever it is doing.
+
+mod announce;
+mod source;
+mod studio;
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use timeline::WallTime;
+use timeline::feed::Record;
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
+
+use crate::encode::{Encoded, Ladder};
+use crate::line::{Due, Start};
+use crate::picture::Face;
+use crate::wire::{self, FromChild, Job, Report, ToChild};
+use crate::{Config, Error, slate};
+
+use announce::Announcer;
+use source::Source;
+use studio::Studio;
+
+/// Records of the source that wait for the main loop: two seconds of a busy source.
+const RECORDS_WAITING: usize = 512;
+/// Frames that wait for the socket. Then the encoders wait.
+const FRAMES_WAITING: usize = 256;
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// After a respawn the decoders get this long to catch up with the source before the line goes on regardless.
+const CATCH_UP: timeline::Span = timeline::Span::from_millis(1_500);
+
+/// Runs a line on the socket that is standard input, until its end or until the socket closes.
+pub fn child() -> Result<(), Error> {
+    gstreamer::init()?;
+    let stdin = std::io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(Error::Socket)?;
+    let socket = StdUnixStream::from(stdin);
+    socket.set_nonblocking(true).map_err(Error::Socket)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // One reads and writes the socket; the main loop has this thread.
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(Error::Socket)?;
+    runtime.block_on(converse(socket))
+}
+
+async fn converse(socket: StdUnixStream) -> Result<(), Error> {
+    // A terminal's Ctrl-C and systemd's SIGTERM reach the whole group; when to stop is the parent's decision.
+    let _ignored = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    let (read, write) = UnixStream::from_std(socket).map_err(Error::Socket)?.into_split();
+    let mut read = FramedRead::new(read, wire::codec());
+    let Some(first) = read.next().await else {
+        return Ok(());
+    };
+    let ToChild::Begin {
+        config,
+        job,
+        start,
+        caught_up,
+    } = wire::decode(&first.map_err(Error::Socket)?)?
+    else {
+        return Err(Error::Wire("the first message does not begin a line".into()));
+    };
+    let (records, incoming) = mpsc::channel(RECORDS_WAITING);
+    tokio::spawn(hear(read, records));
+    let (to_parent, outgoing) = mpsc::channel(FRAMES_WAITING);
+    let speaker = tokio::spawn(speak(FramedWrite::new(write, wire::codec()), outgoing));
+    let line = Line::begin(config, job, start, to_parent)?;
+    if let Some(caught_up) = caught_up {
+        line.studio.line().hold(caught_up, now() + CATCH_UP);
+    }
+    let outcome = line.run(incoming).await;
+    // The line, and with it the sender of what is still to be said, is gone: wait until all of it is.
+    outcome.and(speaker.await.map_err(|e| Error::Wire(e.to_string()))?)
+}
+
+/// Reads the socket. Its end is this process's end.
+async fn hear(mut read: FramedRead<OwnedReadHalf, LengthDelimitedCodec>, records: mpsc::Sender<ToChild>) {
+    loop {
+        match read
+            .next()
+            .await
+            .map(|body| body.map_err(Error::Socket).and_then(|body| wire::decode(&body)))
+        {
+            Some(Ok(message)) => {
+                // The main loop is over: the rest is not for it, but the end of the socket still counts.
+                let _ = records.send(message).await;
+            }
+            Some(Err(e)) => {
+                log(format_args!("{e}"));
+                std::process::exit(1);
+            }
+            None => std::process::exit(0),
+        }
+    }
+}
+
+async fn speak(
+    mut write: FramedWrite<OwnedWriteHalf, LengthDelimitedCodec>,
+    mut messages: mpsc::Receiver<FromChild>,
+) -> Result<(), Error> {
+    while let Some(message) = messages.recv().await {
+        write.feed(wire::encode(&message)?).await.map_err(Error::Socket)?;
+        if messages.is_empty() {
+            SinkExt::<Bytes>::flush(&mut write).await.map_err(Error::Socket)?;
+        }
+    }
+    SinkExt::<Bytes>::close(&mut write).await.map_err(Error::Socket)
+}
+
+/// The line in the making: source in, ladder out.
+struct Line {
+    studio: Arc<Studio>,
+    source: Source,
+    /// Before the ladder, so that it is dropped first: an encoder that waits to put a frame out would never stop.
+    encoded: mpsc::Receiver<Encoded>,
+    ladder: Ladder,
+    slate: gstreamer::Buffer,
+    announcer: Announcer,
+    to_parent: mpsc::Sender<FromChild>,
+    cpu_ms: u64,
+}
+
+impl Line {
+    fn begin(
+        config: Config,
+        job: Job,
+        start: Start,
+        to_parent: mpsc::Sender<FromChild>,
+    ) -> Result<Self, Error> {
+        config.check()?;
+        let canvas = Ladder::canvas(&config);
+        let moved = Arc::new(Notify::new());
+        let (out, encoded) = mpsc::channel(FRAMES_WAITING);
+        let studio = Arc::new(Studio::new(&config, &job, start, moved.clone()));
+        Ok(Line {
+            source: Source::new(canvas.clone(), studio.clone()),
+            slate: slate::draw(&config, &canvas)?,
+            ladder: Ladder::start(&config, job.grid, start, out, moved)?,
+            announcer: Announcer::new(config.rungs.len() + 1),
+            studio,
+            encoded,
+            to_parent,
+            cpu_ms: 0,
+        })
+    }
+
+    async fn run(mut self, mut incoming: mpsc::Receiver<ToChild>) -> Result<(), Error> {
+        let mut reports = tokio::time::interval(REPORT_EVERY);
+        let mut finishing = false;
+        loop {
+            if !finishing {
+                finishing = self.put_out_what_is_due()?;
+            }
+            let next = self.until_next(finishing);
+            tokio::select! {
+                Some(message) = incoming.recv() => self.hear(message),
+                Some(encoded) = self.encoded.recv() => {
+                    if self.pass_on(encoded).await? {
+                        return self.end().await;
+                    }
+                }
+                () = self.studio.changed() => self.source.mend(),
+                () = tokio::time::sleep(next) => {}
+                _ = reports.tick() => self.report().await?,
+            }
+            if self.studio.take_keyframe_wanted() {
+                self.say(FromChild::KeyframeWanted).await?;
+            }
+        }
+    }
+
+    fn hear(&mut self, message: ToChild) {
+        match message {
+            ToChild::Record(Record::End(at)) => self.studio.line().end(at, now()),
+            ToChild::Record(record) => self.source.take(record),
+            ToChild::Lost => self.source.lost(),
+            ToChild::Begin { .. } => {}
+        }
+    }
+
+    /// Whether the line is over, and the encoders have been told so.
+    fn put_out_what_is_due(&mut self) -> Result<bool, Error> {
+        loop {
+            let due = {
+                let mut line = self.studio.line();
+                let room = self.ladder.has_room(line.next_slot());
+                line.next(now(), room)
+            };
+            match due {
+                None => return Ok(false),
+                Some(Due::Sound { frame, samples }) => self.ladder.sound(frame, &samples)?,
+                Some(Due::Slot { slot, face }) => match &face {
+                    Face::Fresh(canvas) | Face::Repeat(canvas) => self.ladder.picture(slot, canvas)?,
+                    Face::Slate => self.ladder.picture(slot, &self.slate)?,
+                },
+                Some(Due::Over) => {
+                    self.ladder.finish()?;
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    /// How long nothing can be due. When the encoders are full, their progress wakes the loop.
+    fn until_next(&self, finishing: bool) -> Duration {
+        let line = self.studio.line();
+        if finishing || !self.ladder.has_room(line.next_slot()) {
+            return REPORT_EVERY;
+        }
+        let held = if line.is_held() {
+            Duration::from_millis(10)
+        } else {
+            Duration::ZERO
+        };
+        (line.wake() - now()).to_duration().max(held)
+    }
+
+    /// Whether that was the last of it.
+    async fn pass_on(&mut self, encoded: Encoded) -> Result<bool, Error> {
+        for message in self.announcer.take(encoded)? {
+            self.say(message).await?;
+        }
+        Ok(self.announcer.is_finished())
+    }
+
+    async fn end(&mut self) -> Result<(), Error> {
+        self.report().await?;
+        let end = self.studio.line().ends_at().unwrap_or_default();
+        self.say(FromChild::Ended(end)).await
+    }
+
+    async fn report(&mut self) -> Result<(), Error> {
+        let cpu_ms = crate::report::cpu_ms().unwrap_or(self.cpu_ms);
+        let report = {
+            let mut line = self.studio.line();
+            Report {
+                counts: line.counts(),
+                decode_errors: self.studio.take_decode_errors(),
+                lag_ms: line.lag(now()).as_secs_f64() * 1000.0,
+                sound_shift_ms: line.sound_shift_ms(),
+                cpu_ms: cpu_ms - self.cpu_ms,
+            }
+        };
+        self.cpu_ms = cpu_ms;
+        self.say(FromChild::Report(report)).await
+    }
+
+    async fn say(&self, message: FromChild) -> Result<(), Error> {
+        self.to_parent
+            .send(message)
+            .await
+            .map_err(|_| Error::Wire("the parent does not listen".into()))
+    }
+}
+
+fn now() -> WallTime {
+    SystemTime::now().into()
+}
+
+/// Goes into the parent's log. Unlike `eprintln!` it does not panic when nobody reads.
+fn log(words: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{words}");
+}

@@ -38,18 +38,38 @@ pub struct Rung {
 /// More rungs than any ladder needs; each costs an encoder.
 const MAX_RUNGS: usize = 8;
 
-const PRESETS: [&str; 9] =
-    ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"];
+/// All pictures of the line delay wait decoded: 2 s of 1080p are 190 MB.
+const MAX_LINE_DELAY_MS: u32 = 2_000;
+
+const PRESETS: [&str; 9] = [
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+];
 
 /// The name of the audio rendition.
 pub(crate) const AUDIO: &str = "audio";
 
 impl Default for Config {
     fn default() -> Self {
-        let rung = |name: &str, height, bitrate_kbps| Rung { name: name.into(), height, bitrate_kbps };
+        let rung = |name: &str, height, bitrate_kbps| Rung {
+            name: name.into(),
+            height,
+            bitrate_kbps,
+        };
         Config {
             line_delay_ms: 150,
-            rungs: vec![rung("720p", 720, 2500), rung("480p", 480, 1100), rung("360p", 360, 600)],
+            rungs: vec![
+                rung("720p", 720, 2500),
+                rung("480p", 480, 1100),
+                rung("360p", 360, 600),
+            ],
             preset: "veryfast".into(),
             audio_bitrate_kbps: 128,
             slate: "The lecture resumes shortly".into(),
@@ -72,40 +92,68 @@ impl Config {
 
     /// Width and height of the top rung. An empty ladder is refused by [`Config::check`].
     pub(crate) fn canvas(&self) -> (u32, u32) {
-        self.rungs.first().map_or((0, 0), |rung| (rung.width(), rung.height))
+        self.rungs
+            .first()
+            .map_or((0, 0), |rung| (rung.width(), rung.height))
     }
 
     /// Refuses what no line can be made of.
     pub fn check(&self) -> Result<(), Error> {
         let refuse = |what: String| Err(Error::Config(what));
         if self.rungs.is_empty() || self.rungs.len() > MAX_RUNGS {
-            return refuse(format!("a ladder has 1 to {MAX_RUNGS} rungs, not {}", self.rungs.len()));
+            return refuse(format!(
+                "a ladder has 1 to {MAX_RUNGS} rungs, not {}",
+                self.rungs.len()
+            ));
         }
         for rung in &self.rungs {
             let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            if rung.name.is_empty() || rung.name == AUDIO || rung.name.len() > 32 || !rung.name.chars().all(plain) {
+            if rung.name.is_empty()
+                || rung.name == AUDIO
+                || rung.name.len() > 32
+                || !rung.name.chars().all(plain)
+            {
                 return refuse(format!("rung name {:?}: use a-z, 0-9 and -", rung.name));
             }
             if !(144..=2160).contains(&rung.height) || rung.height % 2 != 0 {
-                return refuse(format!("{}: height {} is not an even number in 144..=2160", rung.name, rung.height));
+                return refuse(format!(
+                    "{}: height {} is not an even number in 144..=2160",
+                    rung.name, rung.height
+                ));
             }
             if !(50..=50_000).contains(&rung.bitrate_kbps) {
-                return refuse(format!("{}: {} kbit/s is not in 50..=50000", rung.name, rung.bitrate_kbps));
+                return refuse(format!(
+                    "{}: {} kbit/s is not in 50..=50000",
+                    rung.name, rung.bitrate_kbps
+                ));
             }
         }
         for pair in self.rungs.windows(2) {
             if pair[0].height <= pair[1].height || pair[0].name == pair[1].name {
-                return refuse(format!("rungs go from large to small: {} before {}", pair[0].name, pair[1].name));
+                return refuse(format!(
+                    "rungs go from large to small: {} before {}",
+                    pair[0].name, pair[1].name
+                ));
             }
         }
         if !PRESETS.contains(&self.preset.as_str()) {
-            return refuse(format!("preset {:?} is none of {}", self.preset, PRESETS.join(", ")));
+            return refuse(format!(
+                "preset {:?} is none of {}",
+                self.preset,
+                PRESETS.join(", ")
+            ));
         }
-        if self.line_delay_ms > 10_000 {
-            return refuse(format!("a line delay of {} ms is beyond 10000", self.line_delay_ms));
+        if self.line_delay_ms > MAX_LINE_DELAY_MS {
+            return refuse(format!(
+                "a line delay of {} ms is beyond {MAX_LINE_DELAY_MS}",
+                self.line_delay_ms
+            ));
         }
         if !(32..=320).contains(&self.audio_bitrate_kbps) {
-            return refuse(format!("audio at {} kbit/s is not in 32..=320", self.audio_bitrate_kbps));
+            return refuse(format!(
+                "audio at {} kbit/s is not in 32..=320",
+                self.audio_bitrate_kbps
+            ));
         }
         if self.slate.len() > 200 {
             return refuse("the slate's text is longer than 200 bytes".into());
@@ -120,7 +168,14 @@ mod tests {
 
     #[test]
     fn rungs_are_sixteen_by_nine_and_even() {
-        let width = |height| Rung { name: "x".into(), height, bitrate_kbps: 1 }.width();
+        let width = |height| {
+            Rung {
+                name: "x".into(),
+                height,
+                bitrate_kbps: 1,
+            }
+            .width()
+        };
         assert_eq!([1080, 720, 480, 360, 240].map(width), [1920, 1280, 854, 640, 426]);
     }
 
@@ -130,8 +185,25 @@ mod tests {
         let mut upside_down = Config::default();
         upside_down.rungs.reverse();
         let message = upside_down.check().unwrap_err().to_string();
-        assert_eq!(message, "transcoder config: rungs go from large to small: 360p before 480p");
-        assert!(Config { rungs: vec![], ..Config::default() }.check().is_err());
-        assert!(Config { preset: "quick".into(), ..Config::default() }.check().is_err());
+        assert_eq!(
+            message,
+            "transcoder config: rungs go from large to small: 360p before 480p"
+        );
+        assert!(
+            Config {
+                rungs: vec![],
+                ..Config::default()
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            Config {
+                preset: "quick".into(),
+                ..Config::default()
+            }
+            .check()
+            .is_err()
+        );
     }
 }

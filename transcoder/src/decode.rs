@@ -1,1 +1,255 @@
+//! One source track decoded: frames in, canvases or samples out.
 //!
+//! Whatever comes in, the line goes on: a decoder that fails says so once and is built anew by its owner.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gstreamer::prelude::*;
+use gstreamer::{self as gst, ClockTime};
+use gstreamer_app::{AppSink, AppSinkCallbacks, AppSrc};
+use gstreamer_video::ForceKeyUnitEvent;
+use timeline::{Codec, Frame, MediaTime, Span};
+
+use crate::Error;
+use crate::sound::{CHANNELS, RATE, Sample};
+
+/// GStreamer has no time before zero, but a picture may be captured before the origin.
+const OFFSET: Span = Span::from_millis(3_600_000);
+
+/// Frames that wait for the decoder: a respawned one is given a whole GOP at once. Beyond this it hangs, and
+/// pictures are left out until the next keyframe.
+const MAX_WAITING: u64 = 600;
+
+/// Sound that is missing for at most this long is concealed by the decoder; beyond it invents too much.
+const CONCEALED: Span = Span::from_millis(60);
+/// A packet that begins later than this after the end of the one before did not follow it.
+const CONTIGUOUS: Span = Span::from_millis(5);
+
+/// Where a decoder's work goes. Called on GStreamer's threads.
+pub trait Decoded: Send + Sync + 'static {
+    fn picture(&self, at: MediaTime, canvas: gst::Buffer);
+    fn sound(&self, at: MediaTime, packet: &[Sample]);
+    /// No picture can be decoded before the next keyframe.
+    fn keyframe_wanted(&self);
+    /// The decoder gave up; it takes nothing more.
+    fn failed(&self, why: String);
+}
+
+pub struct Decoder {
+    codec: Codec,
+    pipeline: gst::Pipeline,
+    source: AppSrc,
+    failed: Arc<AtomicBool>,
+    to: Arc<dyn Decoded>,
+    wants_keyframe: bool,
+    /// Where the sound that was put in so far ends, and how long the last packet was.
+    sound_end: Option<MediaTime>,
+}
+
+impl Decoder {
+    pub fn start(codec: Codec, canvas: &gst::Caps, to: Arc<dyn Decoded>) -> Result<Self, Error> {
+        let pipeline = gst::parse::launch(&description(codec, canvas))?
+            .downcast::<gst::Pipeline>()
+            .map_err(|_| Error::GStreamer("the decoder is no pipeline".into()))?;
+        let source: AppSrc = named(&pipeline, "in")?;
+        let failed = Arc::new(AtomicBool::new(false));
+        put_out(&named(&pipeline, "out")?, codec, to.clone());
+        report_errors(&pipeline, failed.clone(), to.clone())?;
+        if codec.is_video() {
+            pass_keyframe_requests(&source, to.clone());
+        }
+        pipeline.set_state(gst::State::Playing)?;
+        let wants_keyframe = codec.is_video();
+        Ok(Decoder {
+            codec,
+            pipeline,
+            source,
+            failed,
+            to,
+            wants_keyframe,
+            sound_end: None,
+        })
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    pub fn push(&mut self, frame: &Frame) {
+        let Some(pts) = clock_time(frame.at) else { return };
+        if self.codec.is_video() && !self.is_decodable(frame) {
+            return;
+        }
+        if !self.codec.is_video() {
+            self.conceal(frame);
+        }
+        let mut buffer = gst::Buffer::from_slice(frame.payload.clone());
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(pts);
+            if !frame.keyframe {
+                buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
+            }
+        }
+        // A decoder that failed has said so.
+        let _ = self.source.push_buffer(buffer);
+    }
+
+    /// Frames were lost: no picture before the next keyframe.
+    pub fn lost(&mut self) {
+        self.wants_keyframe = self.codec.is_video();
+    }
+
+    fn is_decodable(&mut self, frame: &Frame) -> bool {
+        if self.source.current_level_buffers() > MAX_WAITING && !self.wants_keyframe {
+            self.wants_keyframe = true;
+            self.to.keyframe_wanted();
+        }
+        self.wants_keyframe &= !frame.keyframe;
+        !self.wants_keyframe
+    }
+
+    /// Tells the decoder of a short gap, so that it fills it with what may have been said.
+    fn conceal(&mut self, frame: &Frame) {
+        if let Some(end) = self.sound_end {
+            let gap = frame.at - end;
+            if gap > CONTIGUOUS && gap <= CONCEALED {
+                if let (Some(from), Some(to)) = (clock_time(end), clock_time(frame.at)) {
+                    let event = gst::event::Gap::builder(from)
+                        .duration(to.saturating_sub(from))
+                        .build();
+                    self.source.send_event(event);
+                }
+            }
+        }
+        self.sound_end = opus_span(&frame.payload).map(|span| frame.at + span);
+    }
+}
+
+impl Drop for Decoder {
+    fn drop(&mut self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+/// One decoding thread: frame threads would hold pictures back.
+fn description(codec: Codec, canvas: &gst::Caps) -> String {
+    let to_canvas = format!("videoconvert ! videoscale add-borders=true ! {canvas}");
+    let (caps, decode) = match codec {
+        Codec::H264 => (
+            "video/x-h264,stream-format=byte-stream,alignment=au",
+            format!("h264parse ! avdec_h264 max-threads=1 ! {to_canvas}"),
+        ),
+        Codec::Vp8 => ("video/x-vp8", format!("vp8dec threads=1 ! {to_canvas}")),
+        Codec::Opus => (
+            "audio/x-opus,channel-mapping-family=0,channels=2,rate=48000",
+            format!(
+                "opusdec plc=true ! audioconvert ! audioresample ! \
+                 audio/x-raw,format=F32LE,layout=interleaved,rate={RATE},channels={CHANNELS}"
+            ),
+        ),
+    };
+    format!(
+        "appsrc name=in format=time is-live=false block=false max-bytes=0 max-buffers=0 max-time=0 caps={caps} ! \
+         {decode} ! appsink name=out sync=false async=false"
+    )
+}
+
+fn put_out(sink: &AppSink, codec: Codec, to: Arc<dyn Decoded>) {
+    let callbacks = AppSinkCallbacks::builder().new_sample(move |sink| {
+        let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+        let Some(buffer) = sample.buffer_owned() else {
+            return Ok(gst::FlowSuccess::Ok);
+        };
+        let Some(at) = buffer.pts().map(media_time) else {
+            return Ok(gst::FlowSuccess::Ok);
+        };
+        if codec.is_video() {
+            to.picture(at, buffer);
+        } else if let Ok(map) = buffer.map_readable() {
+            to.sound(at, &samples(&map));
+        }
+        Ok(gst::FlowSuccess::Ok)
+    });
+    sink.set_callbacks(callbacks.build());
+}
+
+/// The decoder asks its source for a keyframe when it cannot go on; the source is the publisher.
+fn pass_keyframe_requests(source: &AppSrc, to: Arc<dyn Decoded>) {
+    if let Some(pad) = source.static_pad("src") {
+        pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+            if info.event().is_some_and(|event| ForceKeyUnitEvent::is(event)) {
+                to.keyframe_wanted();
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+}
+
+fn report_errors(
+    pipeline: &gst::Pipeline,
+    failed: Arc<AtomicBool>,
+    to: Arc<dyn Decoded>,
+) -> Result<(), Error> {
+    let bus = pipeline.bus().ok_or_else(|| Error::GStreamer("no bus".into()))?;
+    bus.set_sync_handler(move |_, message| {
+        if let gst::MessageView::Error(e) = message.view()
+            && !failed.swap(true, Ordering::AcqRel)
+        {
+            to.failed(e.error().to_string());
+        }
+        gst::BusSyncReply::Drop
+    });
+    Ok(())
+}
+
+fn named<T: IsA<gst::Element>>(pipeline: &gst::Pipeline, name: &str) -> Result<T, Error> {
+    pipeline
+        .by_name(name)
+        .and_then(|element| element.downcast().ok())
+        .ok_or_else(|| Error::GStreamer(format!("no {name} in the decoder")))
+}
+
+fn samples(bytes: &[u8]) -> Vec<Sample> {
+    let (samples, _) = bytes.as_chunks::<{ 4 * CHANNELS }>();
+    samples
+        .iter()
+        .map(|[a, b, c, d, e, f, g, h]| {
+            [
+                f32::from_le_bytes([*a, *b, *c, *d]),
+                f32::from_le_bytes([*e, *f, *g, *h]),
+            ]
+        })
+        .collect()
+}
+
+/// How long an Opus packet sounds, from its first bytes (RFC 6716 §3.1). At most 120 ms.
+fn opus_span(packet: &[u8]) -> Option<Span> {
+    let toc = *packet.first()?;
+    let config = toc >> 3;
+    // In 48 kHz samples.
+    let frame: i64 = match config {
+        0..12 => [480, 960, 1920, 2880][usize::from(config % 4)],
+        12..16 => [480, 960][usize::from(config % 2)],
+        _ => [120, 240, 480, 960][usize::from(config % 4)],
+    };
+    let frames = match toc & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => i64::from(*packet.get(1)? & 63),
+    };
+    let samples = frame * frames;
+    (samples <= 5760).then(|| Span::from_ticks(samples * 15 / 8))
+}
+
+fn clock_time(at: MediaTime) -> Option<ClockTime> {
+    let nanos = u64::try_from((at - MediaTime::ZERO + OFFSET).nanos()).ok()?;
+    Some(ClockTime::from_nseconds(nanos))
+}
+
+fn media_time(time: ClockTime) -> MediaTime {
+    MediaTime::ZERO + Span::from_nanos(time.nseconds() as i64) - OFFSET
+}
+
+#[cfg(test)]
+mod tests;

@@ -24,8 +24,8 @@ mod sound;
 mod supervisor;
 mod wire;
 
-//pub use child::child;
+pub use child::child;
 pub use config::{Config, Rung};
 pub use error::Error;
-//pub use supervisor::run;
-//pub use wire::Job;
+pub use supervisor::run;
+pub use wire::Job;

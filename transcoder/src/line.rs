@@ -84,7 +84,7 @@ impl<P: Clone> Line<P> {
             start,
             next: start,
             end: None,
-            pictures: Pictures::new(tolerance),
+            pictures: Pictures::new((delay.ticks() / grid.frame.ticks()) as usize, tolerance),
             sound: Sound::starting(start.audio),
             heard: None,
             hold: None,
@@ -95,7 +95,9 @@ impl<P: Clone> Line<P> {
     pub fn picture(&mut self, at: MediaTime, picture: P, now: WallTime) {
         let early = at - Span::from_ticks(self.grid.frame.ticks() / 4);
         // The slot that would have shown it first: the one at or after it.
-        let slot = self.grid.slot(early + Span::from_ticks(self.grid.frame.ticks() - 1));
+        let slot = self
+            .grid
+            .slot(early + Span::from_ticks(self.grid.frame.ticks() - 1));
         if (self.start.slot..self.next.slot).contains(&slot) {
             self.counts.late += 1;
             let lateness = (now - self.slot_leaves(slot)).as_secs_f64() * 1000.0;
@@ -121,6 +123,10 @@ impl<P: Clone> Line<P> {
     /// Nothing leaves until a picture captured at `until` is there, or it is `at_most`.
     pub fn hold(&mut self, until: MediaTime, at_most: WallTime) {
         self.hold = Some(Hold { until, at_most });
+    }
+
+    pub fn is_held(&self) -> bool {
+        self.hold.is_some()
     }
 
     /// The line ends with the slot that contains `at`, or with the newest that can be due.
@@ -151,14 +157,21 @@ impl<P: Clone> Line<P> {
         if self.sound_is_next() {
             let frame = self.next.audio;
             self.next.audio += 1;
-            return Some(Due::Sound { frame, samples: self.sound.take() });
+            return Some(Due::Sound {
+                frame,
+                samples: self.sound.take(),
+            });
         }
         room.then(|| self.slot())
     }
 
     /// When the next thing is due.
     pub fn wake(&self) -> WallTime {
-        if self.sound_is_next() { self.sound_leaves(self.next.audio) } else { self.slot_leaves(self.next.slot) }
+        if self.sound_is_next() {
+            self.sound_leaves(self.next.audio)
+        } else {
+            self.slot_leaves(self.next.slot)
+        }
     }
 
     /// How far behind the clock the line is: about zero while all is well.
@@ -188,8 +201,9 @@ impl<P: Clone> Line<P> {
         self.next.slot += 1;
         let at = self.grid.slot_start(slot);
         let mut face = self.pictures.take(at);
-        // By the slot's own time to leave, not by now: a line that catches up shows what it would have shown.
-        if self.heard.is_none_or(|heard| at + self.delay - heard > SILENCE) {
+        // By the slot's own time, not by now: so D makes no difference, and a line that catches up shows what it
+        // would have shown.
+        if self.heard.is_none_or(|heard| at - heard > SILENCE) {
             self.pictures.slated();
             face = Face::Slate;
         }

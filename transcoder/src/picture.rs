@@ -22,23 +22,34 @@ pub struct Pictures<P> {
     orphaned: bool,
     /// How much later than the slot a picture may have been captured and still fill it.
     tolerance: Span,
+    room: usize,
     /// Pictures that no slot showed: the source is faster than the grid, or the line lags.
     pub skipped: u64,
 }
 
-/// Two seconds at 30 fps, what a respawned encoder has to catch up with; 90 MB of 720p. A line that lags more
-/// shows fewer pictures.
-const MAX_WAITING: usize = 64;
+/// Pictures that may wait beyond those of the line delay: two seconds at 30 fps, what a respawned encoder has to
+/// catch up with; 90 MB of 720p. A line that lags more shows fewer pictures.
+const CATCH_UP: usize = 64;
 
 impl<P: Clone> Pictures<P> {
-    pub fn new(tolerance: Span) -> Self {
-        Pictures { waiting: VecDeque::new(), shown: None, orphaned: false, tolerance, skipped: 0 }
+    /// `delayed`: slots in the line delay. `tolerance`: how much later than its slot a picture may be captured.
+    pub fn new(delayed: usize, tolerance: Span) -> Self {
+        let room = delayed + CATCH_UP;
+        Pictures {
+            waiting: VecDeque::new(),
+            shown: None,
+            orphaned: false,
+            tolerance,
+            room,
+            skipped: 0,
+        }
     }
 
     pub fn push(&mut self, at: MediaTime, picture: P) {
         if self.orphaned {
             self.orphaned = false;
-            self.waiting.clear();
+            let before = self.waiting.partition_point(|(waiting, _)| *waiting < at);
+            self.waiting.truncate(before);
         } else if self.shown.as_ref().is_some_and(|(shown, _)| at <= *shown) {
             self.skipped += 1;
             return;
@@ -48,14 +59,16 @@ impl<P: Clone> Pictures<P> {
         }
         let place = self.waiting.partition_point(|(waiting, _)| *waiting < at);
         self.waiting.insert(place, (at, picture));
-        if self.waiting.len() > MAX_WAITING {
+        if self.waiting.len() > self.room {
             self.thin();
         }
     }
 
     /// The face of the slot that stands at `slot`.
     pub fn take(&mut self, slot: MediaTime) -> Face<P> {
-        let due = self.waiting.partition_point(|(at, _)| *at <= slot + self.tolerance);
+        let due = self
+            .waiting
+            .partition_point(|(at, _)| *at <= slot + self.tolerance);
         if due > 0 {
             self.skipped += due as u64 - 1;
             self.shown = self.waiting.drain(..due).next_back();
@@ -103,7 +116,7 @@ mod tests {
     }
 
     fn pictures(times: &[i64]) -> Pictures<i64> {
-        let mut pictures = Pictures::new(Span::from_ticks(750));
+        let mut pictures = Pictures::new(0, Span::from_ticks(750));
         times.iter().for_each(|t| pictures.push(at(*t), *t));
         pictures
     }
@@ -114,7 +127,11 @@ mod tests {
         assert_eq!(p.take(at(0)), Face::Fresh(0));
         assert_eq!(p.take(at(3000)), Face::Fresh(2000));
         assert_eq!(p.take(at(4000)), Face::Repeat(2000));
-        assert_eq!(p.take(at(4250)), Face::Fresh(5000), "a hair later is the same slot");
+        assert_eq!(
+            p.take(at(4250)),
+            Face::Fresh(5000),
+            "a hair later is the same slot"
+        );
         assert_eq!(p.skipped, 1);
     }
 
@@ -150,12 +167,33 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_of_an_old_track_is_shown_until_the_new_one_begins() {
+        let mut p = pictures(&[0, 3000, 6000, 9000]);
+        p.orphan();
+        p.push(at(6000), -1);
+        assert_eq!(
+            [0, 3000, 6000, 9000].map(|slot| p.take(at(slot))),
+            [
+                Face::Fresh(0),
+                Face::Fresh(3000),
+                Face::Fresh(-1),
+                Face::Repeat(-1)
+            ]
+        );
+    }
+
+    #[test]
     fn what_waits_is_bounded_and_stays_spread() {
         let mut p = pictures(&[]);
         (0..10_000).for_each(|n| p.push(at(n * 3000), n));
-        assert_eq!(p.waiting.len(), MAX_WAITING);
-        let widest = p.waiting.iter().zip(p.waiting.iter().skip(1)).map(|(a, b)| b.1 - a.1).max();
-        assert!(widest.unwrap() <= 10_000 / MAX_WAITING as i64 * 4, "{widest:?}");
+        assert_eq!(p.waiting.len(), CATCH_UP);
+        let widest = p
+            .waiting
+            .iter()
+            .zip(p.waiting.iter().skip(1))
+            .map(|(a, b)| b.1 - a.1)
+            .max();
+        assert!(widest.unwrap() <= 10_000 / CATCH_UP as i64 * 4, "{widest:?}");
         assert_eq!(p.newest(), Some(at(9_999 * 3000)));
     }
 }

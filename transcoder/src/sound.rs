@@ -78,7 +78,10 @@ impl Sound {
             drift: Drift::new(),
             shift: 0.0,
             late_since: None,
-            slack: Slack { since: start, least: f64::INFINITY },
+            slack: Slack {
+                since: start,
+                least: f64::INFINITY,
+            },
             smooth: Smooth::default(),
             late_samples: 0,
             gaps: 0,
@@ -164,7 +167,10 @@ impl Sound {
     fn move_back(&mut self, by: f64, want: f64, packet: &[Sample]) {
         self.shift += by;
         self.late_since = None;
-        self.slack = Slack { since: self.base, least: f64::INFINITY };
+        self.slack = Slack {
+            since: self.base,
+            least: f64::INFINITY,
+        };
         self.seam((want + by - self.drift.pending()).round() as i64);
         self.lay(0.0, packet);
     }
@@ -174,7 +180,8 @@ impl Sound {
         if at > self.end() {
             self.seams.push_back(self.end());
         }
-        self.laid.resize((at - self.base).max(0) as usize, Sample::default());
+        self.laid
+            .resize((at - self.base).max(0) as usize, Sample::default());
         self.seams.retain(|seam| *seam < at);
         self.seams.push_back(at);
     }
@@ -190,7 +197,10 @@ impl Sound {
             self.shift -= step;
             self.slack.least -= step;
         } else {
-            self.slack = Slack { since: self.base, least: slack };
+            self.slack = Slack {
+                since: self.base,
+                least: slack,
+            };
         }
     }
 }

@@ -1,1 +1,320 @@
-//!
+//! The parent's side: a child process makes the line, and when it dies the next one takes the line up where it
+//! ended.
+
+mod patience;
+mod process;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use timeline::feed::{Consumer, Producer, Record};
+use timeline::{Frame, MediaTime, Rendition, Span, WallTime};
+use tokio::time::Instant;
+
+use crate::backlog::Backlog;
+use crate::barrier::Barrier;
+use crate::line::Start;
+use crate::wire::{FromChild, Job, ToChild};
+use crate::{Config, Error, report};
+
+use patience::{Backoff, Watchdog};
+use process::Process;
+
+/// A line that is taken up this long after its origin leaves a hole: it goes on at the next segment boundary.
+const HOLE_BEHIND: Span = Span::from_millis(10_000);
+/// The source ended and children keep dying: after this the line ends with what is on it.
+const FINISH_WITHIN: Duration = Duration::from_secs(10);
+const WATCH_EVERY: Duration = Duration::from_millis(250);
+
+/// Supervises the child until the source's end. All records of the line go to `line`; the last is
+/// `Record::End`, whatever happens.
+pub async fn run(config: Config, job: Job, source: Consumer, line: Producer) -> Result<(), Error> {
+    config.check()?;
+    let start = first_slot(&job, now());
+    let supervisor = Supervisor {
+        start,
+        backlog: Backlog::default(),
+        barrier: None,
+        ladder: Vec::new(),
+        end: None,
+        source: Some(source),
+        config: Arc::new(config),
+        job: Arc::new(job),
+        line,
+    };
+    supervisor.run().await
+}
+
+/// Slot 0, or, when a server takes up a line that has run for long, the next segment (its MSN follows from it).
+fn first_slot(job: &Job, now: WallTime) -> Start {
+    let at = job.timeline.at(now);
+    if at - MediaTime::ZERO <= HOLE_BEHIND {
+        return Start::default();
+    }
+    let begins = job.grid.segment_start(job.grid.msn(at) + 1);
+    Start {
+        slot: job.grid.slot(begins),
+        audio: begins.ticks() / timeline::AAC_FRAME.ticks(),
+    }
+}
+
+struct Supervisor {
+    config: Arc<Config>,
+    job: Arc<Job>,
+    /// `None` once it has ended.
+    source: Option<Consumer>,
+    line: Producer,
+    backlog: Backlog,
+    start: Start,
+    /// From the first child's announcement on.
+    barrier: Option<Barrier>,
+    ladder: Vec<Rendition>,
+    end: Option<(MediaTime, Instant)>,
+}
+
+/// How a child came to its end.
+enum Over {
+    Ended(MediaTime),
+    Lost(String),
+}
+
+impl Supervisor {
+    async fn run(mut self) -> Result<(), Error> {
+        let mut backoff = Backoff::default();
+        let mut watchdog = Watchdog::default();
+        loop {
+            let mut process = match self.spawn() {
+                Ok(process) => process,
+                // Nothing ever ran: what was asked for cannot be run. Later it may be the machine's trouble.
+                Err(error) if self.ladder.is_empty() => {
+                    self.line.send(Record::End(MediaTime::ZERO));
+                    return Err(error);
+                }
+                Err(error) => {
+                    self.count_respawn(&error.to_string());
+                    tokio::time::sleep(backoff.lost(Instant::now()).max(Duration::from_secs(1))).await;
+                    continue;
+                }
+            };
+            let before = self.next();
+            watchdog.spawned(Instant::now());
+            let over = self.attend(&mut process, &mut watchdog).await;
+            process.kill().await;
+            match over {
+                Over::Ended(at) => return self.finish(at),
+                Over::Lost(why) => self.count_respawn(&why),
+            }
+            if self.next() == before {
+                // It put nothing out: perhaps it died of what it was fed first.
+                self.backlog.forget();
+            }
+            let finish_within = if self.ladder.is_empty() {
+                Duration::ZERO
+            } else {
+                FINISH_WITHIN
+            };
+            if self.end.is_some_and(|(_, since)| since.elapsed() > finish_within) {
+                return self.finish(self.job.grid.slot_start(self.next().slot));
+            }
+            tokio::time::sleep(backoff.lost(Instant::now())).await;
+        }
+    }
+
+    /// A child that knows all that the one before it knew of the source.
+    fn spawn(&mut self) -> Result<Process, Error> {
+        let mut process = Process::spawn(&self.config, &self.job)?;
+        let start = self.next();
+        if let Some(barrier) = &mut self.barrier {
+            barrier.restart();
+        }
+        let (config, job) = ((*self.config).clone(), (*self.job).clone());
+        let caught_up = self.backlog.newest_picture();
+        process.send(ToChild::Begin {
+            config,
+            job,
+            start,
+            caught_up,
+        });
+        self.backlog
+            .records()
+            .for_each(|record| process.send(ToChild::Record(record)));
+        match self.end {
+            Some((at, _)) => process.send(ToChild::Record(Record::End(at))),
+            None => self.request_keyframe(),
+        }
+        Ok(process)
+    }
+
+    async fn attend(&mut self, process: &mut Process, watchdog: &mut Watchdog) -> Over {
+        let mut watch = tokio::time::interval(WATCH_EVERY);
+        loop {
+            tokio::select! {
+                record = next(&mut self.source) => self.hear(record, process),
+                message = process.next() => match message {
+                    Ok(Some(FromChild::Ended(at))) => return Over::Ended(at),
+                    Ok(Some(message)) => {
+                        if let Err(why) = self.take(message, watchdog) {
+                            return Over::Lost(why);
+                        }
+                    }
+                    Ok(None) => return Over::Lost(format!("it ended: {}", process.status().await)),
+                    Err(error) => return Over::Lost(error.to_string()),
+                },
+                _ = watch.tick() => {
+                    if let Some(waited) = watchdog.bites(Instant::now(), self.is_due()) {
+                        return Over::Lost(format!("no slot for {:.1} s", waited.as_secs_f64()));
+                    }
+                }
+            }
+            if process.is_stuck() {
+                return Over::Lost("it does not read what it is sent".into());
+            }
+        }
+    }
+
+    fn hear(&mut self, record: Result<Option<Record>, timeline::feed::Overflow>, process: &mut Process) {
+        match record {
+            Ok(Some(Record::End(at))) => self.source_ended(at, process),
+            Ok(Some(record)) => {
+                self.backlog
+                    .push(&record, self.job.grid.slot_start(self.next().slot));
+                process.send(ToChild::Record(record));
+            }
+            // Every producer is gone: an end without a word.
+            Ok(None) => self.source_ended(self.job.timeline.at(now()), process),
+            Err(overflow) => {
+                tracing::warn!(broadcast = %self.job.broadcast, "from the source: {overflow}");
+                self.count("lectern_transcoder_lost_source_records_total", overflow.missed);
+                self.backlog.lost();
+                process.send(ToChild::Lost);
+            }
+        }
+    }
+
+    fn source_ended(&mut self, at: MediaTime, process: &mut Process) {
+        self.source = None;
+        self.end = Some((at, Instant::now()));
+        process.send(ToChild::Record(Record::End(at)));
+    }
+
+    fn take(&mut self, message: FromChild, watchdog: &mut Watchdog) -> Result<(), String> {
+        match message {
+            FromChild::Renditions(ladder) => self.announce(ladder),
+            FromChild::Frame(frame) => self.release(frame, watchdog),
+            FromChild::KeyframeWanted => {
+                self.request_keyframe();
+                Ok(())
+            }
+            FromChild::Report(report) => {
+                report::publish(&self.job.broadcast, &report);
+                Ok(())
+            }
+            FromChild::Ended(_) => Ok(()),
+        }
+    }
+
+    fn announce(&mut self, ladder: Vec<Rendition>) -> Result<(), String> {
+        if self.barrier.is_none() {
+            self.barrier = Some(
+                Barrier::new(self.job.grid, &ladder, self.start)
+                    .ok_or("its ladder lacks pictures or sound")?,
+            );
+            ladder
+                .iter()
+                .cloned()
+                .map(Record::Rendition)
+                .for_each(|record| self.line.send(record));
+            self.ladder = ladder;
+        } else if self.ladder != ladder {
+            // The same settings make the same parameter sets; if ever not, decoders that hold the first cannot
+            // be trusted with what follows, but a line that goes on is worth more than none.
+            tracing::error!(broadcast = %self.job.broadcast, "a respawned encoder describes its renditions differently");
+            self.count("lectern_transcoder_changed_renditions_total", 1);
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, frame: Frame, watchdog: &mut Watchdog) -> Result<(), String> {
+        let barrier = self.barrier.as_mut().ok_or("a frame came before the ladder")?;
+        let (before, line) = (barrier.next().slot, &self.line);
+        barrier
+            .offer(frame, |frame| line.send(Record::Frame(frame)))
+            .map_err(|e| e.to_string())?;
+        if barrier.next().slot != before {
+            watchdog.released(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Whether the next slot should have left already.
+    fn is_due(&self) -> bool {
+        let at = self.job.grid.slot_start(self.next().slot);
+        self.job.timeline.wall(at) + self.config.line_delay() < now()
+    }
+
+    /// The first slot and audio frame that are not on the line.
+    fn next(&self) -> Start {
+        self.barrier.as_ref().map_or(self.start, Barrier::next)
+    }
+
+    fn finish(&self, at: MediaTime) -> Result<(), Error> {
+        self.line.send(Record::End(at));
+        Ok(())
+    }
+
+    fn request_keyframe(&self) {
+        if let Some(source) = &self.source {
+            source.request_keyframe();
+        }
+    }
+
+    fn count_respawn(&self, why: &str) {
+        tracing::warn!(broadcast = %self.job.broadcast, slot = self.next().slot, "the transcoder's process is lost: {why}");
+        self.count("lectern_transcoder_respawns_total", 1);
+    }
+
+    fn count(&self, name: &'static str, by: u64) {
+        metrics::counter!(name, "broadcast" => self.job.broadcast.to_string()).increment(by);
+    }
+}
+
+/// The next record of the source; never, once it has ended.
+async fn next(source: &mut Option<Consumer>) -> Result<Option<Record>, timeline::feed::Overflow> {
+    match source {
+        Some(source) => source.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn now() -> WallTime {
+    SystemTime::now().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use timeline::{Grid, Timeline};
+
+    #[test]
+    fn a_line_that_is_taken_up_late_goes_on_at_the_next_segment() {
+        let origin = WallTime::from_unix_millis(1_800_000_000_000);
+        let job = Job {
+            broadcast: "a".parse().unwrap(),
+            timeline: Timeline::starting(origin),
+            grid: Grid::default(),
+        };
+        assert_eq!(
+            first_slot(&job, origin + Span::from_millis(9_000)),
+            Start::default()
+        );
+        // 100 s: in segment 31, which ends at 102.4 s.
+        let start = first_slot(&job, origin + Span::from_millis(100_000));
+        assert_eq!(
+            start,
+            Start {
+                slot: 32 * 96,
+                audio: 32 * 150
+            }
+        );
+    }
+}

@@ -2,8 +2,8 @@
 //! before it.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use timeline::feed::Record;
 use timeline::{BroadcastId, Frame, Grid, MediaTime, Rendition, Timeline};
 use tokio_util::codec::LengthDelimitedCodec;
@@ -21,14 +21,19 @@ pub struct Job {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToChild {
-    /// The first message. `start`: the first slot and audio frame that are not on the line yet.
-    Begin { config: Config, job: Job, start: Start },
+    /// The first message. `start`: the first slot and audio frame that are not on the line yet. `caught_up`: what
+    /// the publisher sent while no child was there follows at once, and holds pictures up to this capture time;
+    /// nothing is due before they are decoded.
+    Begin {
+        config: Config,
+        job: Job,
+        start: Start,
+        caught_up: Option<MediaTime>,
+    },
     /// From the source. `End` makes the child finish the line.
     Record(Record),
     /// Records of the source were lost here: no picture until the next keyframe.
     Lost,
-    /// What came before was sent while no child was there; up to this capture time there are pictures.
-    Caught { up_to: MediaTime },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,11 +63,15 @@ pub struct Report {
 
 /// The frames of the wire. A message is a record and a few bytes.
 pub fn codec() -> LengthDelimitedCodec {
-    LengthDelimitedCodec::builder().max_frame_length(timeline::wire::MAX_BODY + 4096).new_codec()
+    LengthDelimitedCodec::builder()
+        .max_frame_length(timeline::wire::MAX_BODY + 4096)
+        .new_codec()
 }
 
 pub fn encode<T: Serialize>(message: &T) -> Result<Bytes, Error> {
-    postcard::to_stdvec(message).map(Bytes::from).map_err(|e| Error::Wire(e.to_string()))
+    postcard::to_stdvec(message)
+        .map(Bytes::from)
+        .map_err(|e| Error::Wire(e.to_string()))
 }
 
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
@@ -81,13 +90,17 @@ mod tests {
     #[test]
     fn what_is_said_is_heard() {
         let begin = ToChild::Begin {
-            config: Config { line_delay_ms: 400, ..Config::default() },
+            config: Config {
+                line_delay_ms: 400,
+                ..Config::default()
+            },
             job: Job {
                 broadcast: "algebra-1".parse().unwrap(),
                 timeline: Timeline::starting(WallTime::from_unix_millis(1_800_000_000_000)),
                 grid: Grid::default(),
             },
             start: Start { slot: 48, audio: 75 },
+            caught_up: Some(MediaTime::from_ticks(150_000)),
         };
         assert_eq!(decode::<ToChild>(&encode(&begin).unwrap()).unwrap(), begin);
         let frame = FromChild::Frame(Frame {

@@ -35,11 +35,24 @@ pub struct Drift {
 
 impl Drift {
     pub fn new() -> Self {
-        let resampler =
-            Async::new_poly(1.0, 1.02, PolynomialDegree::Septic, BLOCK, CHANNELS, FixedAsync::Input)
-                .expect("the parameters are constants within the resampler's limits");
+        let resampler = Async::new_poly(
+            1.0,
+            1.02,
+            PolynomialDegree::Septic,
+            BLOCK,
+            CHANNELS,
+            FixedAsync::Input,
+        )
+        .expect("the parameters are constants within the resampler's limits");
         let output = vec![0.0; resampler.output_frames_max()];
-        Drift { resampler, input: Default::default(), output: [output.clone(), output], error: 0.0, last: FIRST, lead: LEAD }
+        Drift {
+            resampler,
+            input: Default::default(),
+            output: [output.clone(), output],
+            error: 0.0,
+            last: FIRST,
+            lead: LEAD,
+        }
     }
 
     /// How far beyond the end of what was put out the next sample put in will stand.
@@ -89,7 +102,10 @@ impl Drift {
             return;
         };
         let before = self.resampler.resample_ratio();
-        let made = self.resampler.process_into_buffer(&input, &mut output, None).map_or(0, |(_, made)| made);
+        let made = self
+            .resampler
+            .process_into_buffer(&input, &mut output, None)
+            .map_or(0, |(_, made)| made);
         let (from, to) = (1.0 / before, 1.0 / self.resampler.resample_ratio());
         // The ratio was ramped from one to the other; the last step was made with `to`.
         self.last += made as f64 * (from + to) / 2.0 + (to - from) / 2.0 - BLOCK as f64;

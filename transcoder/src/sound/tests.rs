@@ -14,7 +14,10 @@ impl Source {
         let packet = (0..PACKET).map(|n| [tone(self.sent + n); 2]).collect();
         let captured = self.sent as f64 / self.rate / 48_000.0;
         self.sent += PACKET;
-        (MediaTime::from_ticks((captured * 90_000.0).round() as i64), packet)
+        (
+            MediaTime::from_ticks((captured * 90_000.0).round() as i64),
+            packet,
+        )
     }
 }
 
@@ -33,7 +36,10 @@ fn play(sound: &mut Sound, source: &mut Source, frames: i64) -> Vec<Sample> {
 
 /// The largest step between neighbours: a 440 Hz tone of 0.5 steps by 0.029 at most.
 fn roughness(samples: &[Sample]) -> f32 {
-    samples.windows(2).map(|w| (w[1][0] - w[0][0]).abs()).fold(0.0, f32::max)
+    samples
+        .windows(2)
+        .map(|w| (w[1][0] - w[0][0]).abs())
+        .fold(0.0, f32::max)
 }
 
 /// Where the source's tone stands in the output around sample `n`: the time, in samples, by which it is late.
@@ -71,8 +77,8 @@ fn a_source_that_drifts_is_resampled_and_never_cut() {
         assert!(roughness(&out[10..]) < 0.032, "{ppm}: {}", roughness(&out[10..]));
         assert_eq!(sound.gaps, 0);
         // Settled, sound stands within 12 ms of its capture: at most half a lip-sync threshold.
-        let late = (sound.base + sound.laid.len() as i64) as f64 + sound.drift.pending()
-            - sound.expected.unwrap();
+        let late =
+            (sound.base + sound.laid.len() as i64) as f64 + sound.drift.pending() - sound.expected.unwrap();
         assert!(late.abs() < 576.0, "{ppm} ppm: {late} samples");
     }
 }
@@ -82,7 +88,11 @@ fn the_tone_stands_at_its_capture_time_under_drift() {
     let rate = 1.0002;
     let out = play(&mut Sound::starting(0), &mut Source { rate, sent: 0 }, 1500);
     // 200 ppm taken back over 5 s: 48 samples, 1 ms.
-    assert!(lateness(&out, 1_500_000, rate).abs() < 54.0, "{}", lateness(&out, 1_500_000, rate));
+    assert!(
+        lateness(&out, 1_500_000, rate).abs() < 54.0,
+        "{}",
+        lateness(&out, 1_500_000, rate)
+    );
 }
 
 #[test]
@@ -96,7 +106,11 @@ fn a_gap_is_silence_and_sound_returns_at_its_time() {
     let out = [before, after].concat();
     let silent = out[gap + 500..gap + 47_900].iter().all(|s| s[0].abs() < 1e-4);
     assert!(silent);
-    assert!(roughness(&out[10..]) < 0.06, "no click: {}", roughness(&out[10..]));
+    assert!(
+        roughness(&out[10..]) < 0.06,
+        "no click: {}",
+        roughness(&out[10..])
+    );
     assert!(lateness(&out, 200_000, 1.0).abs() < 0.5);
 }
 
@@ -144,7 +158,10 @@ fn what_lies_before_the_line_is_not_late() {
     }
     let out: Vec<_> = (0..4).flat_map(|_| sound.take()).collect();
     assert_eq!((sound.late_samples, sound.shift), (0, 0.0));
-    assert!(out[..2000].iter().any(|s| s[0] > 0.4), "the line begins with sound");
+    assert!(
+        out[..2000].iter().any(|s| s[0] > 0.4),
+        "the line begins with sound"
+    );
 }
 
 #[test]
@@ -162,10 +179,16 @@ fn a_burst_after_a_loss_keeps_its_place_but_sound_that_is_always_late_is_moved_b
     }
     assert!(sound.late_samples > 0);
     assert!((200.0..320.0).contains(&sound.shift_ms()), "{}", sound.shift_ms());
-    assert!(out[100_000..].iter().any(|s| s[0] > 0.4), "late sound is better than none");
+    assert!(
+        out[100_000..].iter().any(|s| s[0] > 0.4),
+        "late sound is better than none"
+    );
     // The network recovers: the sound comes forward to its place, without a click.
     out.truncate(0);
-    let mut source = Source { rate: 1.0, sent: source.sent };
+    let mut source = Source {
+        rate: 1.0,
+        sent: source.sent,
+    };
     out.extend(play(&mut sound, &mut source, 6000));
     assert!(sound.shift_ms() < 60.0, "{}", sound.shift_ms());
     assert!(roughness(&out[20_000..]) < 0.032);

@@ -1,0 +1,125 @@
+//! The ladder is announced whole, before the first frame of any rendition.
+
+use timeline::Rendition;
+
+use crate::Error;
+use crate::encode::{Encoded, MAX_IN_FLIGHT};
+use crate::wire::FromChild;
+
+pub struct Announcer {
+    /// How many renditions the ladder has.
+    ladder: usize,
+    /// Those known so far, until all are.
+    known: Option<Vec<Rendition>>,
+    /// Frames of renditions that were faster than others.
+    held: Vec<FromChild>,
+    finished: usize,
+}
+
+impl Announcer {
+    pub fn new(ladder: usize) -> Self {
+        Announcer {
+            ladder,
+            known: Some(Vec::new()),
+            held: Vec::new(),
+            finished: 0,
+        }
+    }
+
+    /// What can be said now.
+    pub fn take(&mut self, encoded: Encoded) -> Result<Vec<FromChild>, Error> {
+        match encoded {
+            Encoded::Frame(frame) if self.known.is_none() => return Ok(vec![FromChild::Frame(frame)]),
+            Encoded::Frame(frame) => self.hold(FromChild::Frame(frame))?,
+            Encoded::Rendition(rendition) => return Ok(self.learn(rendition)),
+            Encoded::Finished => self.finished += 1,
+            Encoded::Failed(error) => return Err(error),
+        }
+        Ok(Vec::new())
+    }
+
+    /// Whether every rendition has come to its end.
+    pub fn is_finished(&self) -> bool {
+        self.finished == self.ladder
+    }
+
+    fn learn(&mut self, rendition: Rendition) -> Vec<FromChild> {
+        let Some(known) = &mut self.known else {
+            return Vec::new();
+        };
+        known.push(rendition);
+        if known.len() < self.ladder {
+            return Vec::new();
+        }
+        known.sort_by_key(|rendition| rendition.id);
+        let announcement = self.known.take().map(FromChild::Renditions);
+        announcement.into_iter().chain(self.held.drain(..)).collect()
+    }
+
+    /// An encoder that has put nothing out yet keeps the others within [`MAX_IN_FLIGHT`] slots of it.
+    fn hold(&mut self, frame: FromChild) -> Result<(), Error> {
+        if self.held.len() > self.ladder * 4 * MAX_IN_FLIGHT as usize {
+            return Err(Error::Wire("an encoder of the ladder puts nothing out".into()));
+        }
+        self.held.push(frame);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use timeline::{Frame, Media, MediaTime, TrackId};
+
+    fn rendition(id: u32) -> Rendition {
+        let media = Media::Audio {
+            sample_rate: 48_000,
+            channels: 2,
+        };
+        let (name, codec, init) = (id.to_string(), String::new(), Bytes::new());
+        Rendition {
+            id: TrackId(id),
+            name,
+            media,
+            codec,
+            bandwidth: 1,
+            average_bandwidth: 1,
+            init,
+        }
+    }
+
+    fn frame(track: u32) -> Frame {
+        Frame {
+            track: TrackId(track),
+            at: MediaTime::ZERO,
+            keyframe: true,
+            payload: Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn all_renditions_come_before_the_first_frame_of_any() {
+        let mut announcer = Announcer::new(2);
+        assert_eq!(announcer.take(Encoded::Rendition(rendition(2))).unwrap(), []);
+        assert_eq!(announcer.take(Encoded::Frame(frame(2))).unwrap(), []);
+        let all = announcer.take(Encoded::Rendition(rendition(1))).unwrap();
+        let renditions = FromChild::Renditions(vec![rendition(1), rendition(2)]);
+        assert_eq!(all, [renditions, FromChild::Frame(frame(2))]);
+        assert_eq!(
+            announcer.take(Encoded::Frame(frame(1))).unwrap(),
+            [FromChild::Frame(frame(1))]
+        );
+        announcer.take(Encoded::Finished).unwrap();
+        assert!(!announcer.is_finished());
+        announcer.take(Encoded::Finished).unwrap();
+        assert!(announcer.is_finished());
+    }
+
+    #[test]
+    fn an_encoder_that_is_silent_is_a_fault() {
+        let mut announcer = Announcer::new(2);
+        let outcome = (0..1000).try_for_each(|_| announcer.take(Encoded::Frame(frame(1))).map(drop));
+        assert!(outcome.is_err());
+    }
+}

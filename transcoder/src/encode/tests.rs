@@ -1,0 +1,206 @@
+use super::*;
+use std::collections::BTreeMap;
+
+fn config() -> Config {
+    let rung = |name: &str, height, bitrate_kbps| Rung {
+        name: name.into(),
+        height,
+        bitrate_kbps,
+    };
+    Config {
+        rungs: vec![rung("top", 288, 600), rung("low", 144, 200)],
+        ..Config::default()
+    }
+}
+
+fn grey(config: &Config, level: u8) -> gst::Buffer {
+    let (width, height) = config.canvas();
+    gst::Buffer::from_mut_slice(vec![level; (width * height * 3 / 2) as usize])
+}
+
+struct Made {
+    renditions: BTreeMap<u32, Rendition>,
+    frames: BTreeMap<u32, Vec<Frame>>,
+}
+
+/// Runs a ladder over these slots and frames of sound, as the line would.
+async fn make(start: Start, slots: i64, sound: impl Fn(i64) -> Vec<Sample>) -> Made {
+    gst::init().unwrap();
+    let config = config();
+    let (out, mut encoded) = mpsc::channel(64);
+    let moved = Arc::new(Notify::new());
+    let ladder = Ladder::start(&config, Grid::default(), start, out, moved.clone()).unwrap();
+    let feed = async {
+        for n in 0..slots {
+            while !ladder.has_room(start.slot + n) {
+                moved.notified().await;
+            }
+            ladder
+                .picture(start.slot + n, &grey(&config, (n * 7 % 200) as u8))
+                .unwrap();
+        }
+        for n in 0..slots * 3000 / 1920 {
+            ladder.sound(start.audio + n, &sound(start.audio + n)).unwrap();
+        }
+        ladder.finish().unwrap();
+    };
+    let collect = async {
+        let mut made = Made {
+            renditions: BTreeMap::new(),
+            frames: BTreeMap::new(),
+        };
+        let mut finished = 0;
+        while finished < 3 {
+            match encoded.recv().await.unwrap() {
+                Encoded::Rendition(r) => drop(made.renditions.insert(r.id.0, r)),
+                Encoded::Frame(f) => made.frames.entry(f.track.0).or_default().push(f),
+                Encoded::Finished => finished += 1,
+                Encoded::Failed(e) => panic!("{e}"),
+            }
+        }
+        made
+    };
+    tokio::join!(feed, collect).1
+}
+
+fn silence(_: i64) -> Vec<Sample> {
+    vec![[0.0; 2]; FRAME]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_rung_has_every_slot_and_its_idrs_on_the_grid() {
+    // In the middle of a GOP, as after a respawn.
+    let made = make(
+        Start {
+            slot: 100,
+            audio: 157,
+        },
+        100,
+        silence,
+    )
+    .await;
+    for rung in [1, 2] {
+        let frames = &made.frames[&rung];
+        let at: Vec<i64> = frames.iter().map(|f| f.at.ticks()).collect();
+        assert_eq!(at, (100..200).map(|slot| slot * 3000).collect::<Vec<_>>());
+        let keyframes: Vec<i64> = frames
+            .iter()
+            .filter(|f| f.keyframe)
+            .map(|f| f.at.ticks() / 3000)
+            .collect();
+        assert_eq!(keyframes, [100, 144, 192]);
+        for frame in frames {
+            let nal = frame.payload[4] & 31;
+            assert_eq!(
+                nal,
+                if frame.keyframe { 5 } else { 1 },
+                "slices only, and the IDR says so itself"
+            );
+        }
+    }
+    let audio: Vec<i64> = made.frames[&3].iter().map(|f| f.at.ticks()).collect();
+    assert_eq!(
+        audio,
+        (157..157 + 156).map(|frame| frame * 1920).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renditions_are_announced_in_the_words_of_rfc_6381_and_are_always_the_same() {
+    let first = make(Start::default(), 10, silence).await.renditions;
+    let again = make(
+        Start {
+            slot: 777,
+            audio: 1214,
+        },
+        10,
+        silence,
+    )
+    .await
+    .renditions;
+    assert_eq!(first, again, "a respawned encoder continues the same renditions");
+    let top = &first[&1];
+    assert_eq!(
+        (top.name.as_str(), top.bandwidth, top.average_bandwidth),
+        ("top", 750_000, 600_000)
+    );
+    assert_eq!(
+        top.media,
+        Media::Video {
+            width: 512,
+            height: 288,
+            frame: Span::from_ticks(3000)
+        }
+    );
+    assert!(top.codec.starts_with("avc1.6400"), "{}", top.codec);
+    let audio = &first[&3];
+    assert_eq!(
+        (audio.name.as_str(), audio.codec.as_str()),
+        ("audio", "mp4a.40.2")
+    );
+    // AAC-LC, 48 kHz, stereo (ISO/IEC 14496-3 §1.6.2.1).
+    assert_eq!(audio.init[..2], [0x11, 0x90]);
+}
+
+/// A click at a known sample is heard there: the encoder's priming is taken off.
+#[tokio::test(flavor = "multi_thread")]
+async fn decoded_sound_stands_at_its_media_time() {
+    let start = Start { slot: 48, audio: 75 };
+    let click = (75 + 20) * FRAME as i64 + 300;
+    let made = make(start, 96, |frame| {
+        let first = frame * FRAME as i64;
+        (0..FRAME as i64)
+            .map(|n| if first + n == click { [0.9; 2] } else { [0.0; 2] })
+            .collect()
+    })
+    .await;
+    let decoded = decode_aac(&made.renditions[&3].init, &made.frames[&3]);
+    let loudest = (0..decoded.len())
+        .max_by(|a, b| decoded[*a].abs().total_cmp(&decoded[*b].abs()))
+        .unwrap();
+    let heard = made.frames[&3][0].at.ticks() * 8 / 15 + loudest as i64;
+    assert!(
+        (heard - click).abs() <= 48,
+        "within a millisecond: {} samples off",
+        heard - click
+    );
+}
+
+/// What a player does: the packets in a row, nothing skipped, mono of the left channel.
+fn decode_aac(init: &Bytes, packets: &[Frame]) -> Vec<f32> {
+    let pipeline = gst::parse::launch(
+        "appsrc name=in format=time ! avdec_aac ! audioconvert ! audio/x-raw,format=F32LE,layout=interleaved ! \
+         appsink name=out sync=false",
+    )
+    .unwrap()
+    .downcast::<gst::Pipeline>()
+    .unwrap();
+    let source: AppSrc = named(&pipeline, "in").unwrap();
+    let sink: AppSink = named(&pipeline, "out").unwrap();
+    source.set_caps(Some(
+        &gst::Caps::builder("audio/mpeg")
+            .field("mpegversion", 4)
+            .field("stream-format", "raw")
+            .field("rate", RATE as i32)
+            .field("channels", CHANNELS as i32)
+            .field("codec_data", gst::Buffer::from_slice(init.clone()))
+            .build(),
+    ));
+    for packet in packets {
+        let mut buffer = gst::Buffer::from_slice(packet.payload.clone());
+        buffer.get_mut().unwrap().set_pts(clock_time(packet.at));
+        source.push_buffer(buffer).unwrap();
+    }
+    source.end_of_stream().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let mut left = vec![];
+    while let Ok(sample) = sink.pull_sample() {
+        let map = sample.buffer().unwrap().map_readable().unwrap();
+        left.extend(
+            map.chunks_exact(8)
+                .map(|s| f32::from_le_bytes([s[0], s[1], s[2], s[3]])),
+        );
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
+    left
+}

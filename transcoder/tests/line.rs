@@ -1,0 +1,243 @@
+//! The line with a real child process: real decoders, real encoders, real time.
+
+mod studio;
+
+use std::path::Path;
+
+use studio::{
+    HEIGHT, Recording, WIDTH, config, job, noting_pids, now, onsets, pictures, pids, publish, sound,
+    ticks_begin, track,
+};
+use timeline::feed::{Policy, Producer, Record};
+use timeline::{Codec, MediaTime, Span, TrackId};
+
+const VIDEO: TrackId = TrackId(1);
+const AUDIO: TrackId = TrackId(2);
+
+fn child() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_transcode-child"))
+}
+
+/// Each slot shows what was captured at its own time, to a frame.
+fn assert_clocks(recording: &Recording, timeline: timeline::Timeline, slots: std::ops::Range<i64>) {
+    for rung in recording.videos() {
+        let clocks = recording.clocks(rung, timeline);
+        for slot in slots.clone() {
+            let clock =
+                clocks[slot as usize].unwrap_or_else(|| panic!("{}: slot {slot} is unreadable", rung.name));
+            let off = clock - slot * 100 / 3;
+            assert!(off.abs() <= 34, "{}: slot {slot} is {off} ms off", rung.name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_seconds_become_a_line() {
+    let (job, config) = (job(), config(child()));
+    let (timeline, grid) = (job.timeline, job.grid);
+    let frames = [pictures(VIDEO, Codec::H264, timeline, 0, 121), sound(AUDIO, 205)].concat();
+    let (source, line) = (Producer::new(), Producer::new());
+    let recording = Recording::of(&line);
+    source.send(track(VIDEO, Codec::H264));
+    source.send(track(AUDIO, Codec::Opus));
+    let run = tokio::spawn(transcoder::run(config, job, source.subscribe(Policy::Line), line));
+
+    publish(&source, timeline, frames).await;
+    source.send(Record::End(MediaTime::from_ticks(360_000)));
+    run.await.unwrap().unwrap();
+    let recording = recording.await.unwrap();
+
+    let names: Vec<&str> = recording.renditions.iter().map(|r| r.name.as_str()).collect();
+    assert_eq!(names, ["360p", "240p", "180p", "audio"]);
+    let (slots, extra) = recording.assert_unbroken(grid);
+    assert_eq!((slots, extra), (121, vec![]));
+    assert_clocks(&recording, timeline, 0..121);
+    let (heard, said) = (onsets(&recording.heard()), ticks_begin(205));
+    // The one at 0 falls into the first window of a decoder that just starts.
+    assert_eq!((heard.len(), said.len()), (4, 5));
+    for (heard, said) in heard.iter().zip(&said[1..]) {
+        assert!(
+            (heard - said).abs() <= 180,
+            "a tick is {} ticks off, 2 ms are 180",
+            heard - said
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_is_killed_leaves_no_hole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (job, config) = (job(), config(&noting_pids(folder.path())));
+    let (timeline, grid) = (job.timeline, job.grid);
+    let frames = [pictures(VIDEO, Codec::H264, timeline, 0, 150), sound(AUDIO, 250)].concat();
+    let (source, line) = (Producer::new(), Producer::new());
+    let mut watch = line.subscribe(Policy::Tap);
+    let recording = Recording::of(&line);
+    source.send(track(VIDEO, Codec::H264));
+    source.send(track(AUDIO, Codec::Opus));
+    let run = tokio::spawn(transcoder::run(config, job, source.subscribe(Policy::Line), line));
+
+    let kill = async {
+        // In the middle of a GOP.
+        while let Some(record) = watch.next().await.unwrap() {
+            if matches!(record, Record::Frame(f) if f.track == VIDEO && f.at.ticks() >= 70 * 3000) {
+                break;
+            }
+        }
+        let pid = pids(folder.path())[0];
+        let killed = std::process::Command::new("kill")
+            .args(["-9", &pid.to_string()])
+            .status()
+            .unwrap();
+        assert!(killed.success());
+    };
+    tokio::join!(publish(&source, timeline, frames), kill);
+    source.send(Record::End(
+        timeline.at(now()).min(MediaTime::from_ticks(150 * 3000 - 1)),
+    ));
+    run.await.unwrap().unwrap();
+    let recording = recording.await.unwrap();
+
+    assert_eq!(pids(folder.path()).len(), 2, "one was killed, one went on");
+    let (slots, extra) = recording.assert_unbroken(grid);
+    assert_eq!(slots, 150);
+    assert_eq!(
+        extra.len(),
+        1,
+        "the second began with an IDR of its own: {extra:?}"
+    );
+    assert!((71..96).contains(&extra[0]), "{extra:?}");
+    // What the publisher sent in the meantime is not lost either.
+    assert_clocks(&recording, timeline, 0..150);
+    for pid in pids(folder.path()) {
+        assert!(
+            !Path::new(&format!("/proc/{pid}")).exists(),
+            "{pid} outlived the line"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_tracks_another_codec_and_garbage_do_not_break_the_line() {
+    let (job, config) = (job(), config(child()));
+    let (timeline, grid) = (job.timeline, job.grid);
+    let first = pictures(VIDEO, Codec::H264, timeline, 0, 45);
+    let mut garbage = pictures(VIDEO, Codec::H264, timeline, 45, 15);
+    for frame in &mut garbage {
+        let scrambled: Vec<u8> = frame
+            .payload
+            .iter()
+            .enumerate()
+            .map(|(n, b)| b ^ (n % 251) as u8)
+            .collect();
+        frame.payload = scrambled.into();
+    }
+    let second = pictures(TrackId(3), Codec::Vp8, timeline, 60, 60);
+    let (source, line) = (Producer::new(), Producer::new());
+    let recording = Recording::of(&line);
+    source.send(track(VIDEO, Codec::H264));
+    let run = tokio::spawn(transcoder::run(config, job, source.subscribe(Policy::Line), line));
+
+    publish(&source, timeline, [first, garbage].concat()).await;
+    source.send(Record::TrackEnded(VIDEO));
+    source.send(track(TrackId(3), Codec::Vp8));
+    publish(&source, timeline, second).await;
+    drop(source);
+    run.await.unwrap().unwrap();
+    let recording = recording.await.unwrap();
+
+    let (slots, extra) = recording.assert_unbroken(grid);
+    assert!(slots >= 120 && extra.is_empty(), "{slots} {extra:?}");
+    assert_clocks(&recording, timeline, 0..45);
+    assert_clocks(&recording, timeline, 60..120);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transcoder_that_cannot_run_is_an_error_and_one_that_dies_at_once_ends_with_the_source() {
+    let missing = config(Path::new("/nowhere/transcoder"));
+    let (source, line) = (Producer::new(), Producer::new());
+    let recording = Recording::of(&line);
+    let error = transcoder::run(missing, job(), source.subscribe(Policy::Line), line)
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("the transcoder's process cannot be started"),
+        "{error}"
+    );
+    assert_eq!(recording.await.unwrap().end, Some(MediaTime::ZERO));
+
+    let (source, line) = (Producer::new(), Producer::new());
+    let recording = Recording::of(&line);
+    let run = tokio::spawn(transcoder::run(
+        config(Path::new("/bin/false")),
+        job(),
+        source.subscribe(Policy::Line),
+        line,
+    ));
+    source.send(Record::End(MediaTime::ZERO + Span::from_millis(100)));
+    run.await.unwrap().unwrap();
+    assert!(recording.await.unwrap().end.is_some());
+}
+
+/// Not a test: prints what the default ladder costs. `cargo test --release -p transcoder -- --ignored --nocapture`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes 20 s and the whole machine"]
+async fn the_cost_of_the_default_ladder() {
+    const { assert!(WIDTH < 1280 && HEIGHT < 720) };
+    let folder = tempfile::tempdir().unwrap();
+    let config = transcoder::Config {
+        program: Some(noting_pids(folder.path())),
+        ..Default::default()
+    };
+    let job = job();
+    let mut lecture = transcoder::lecture::Config::new(job.timeline);
+    lecture.keyframe_every = 60;
+    let (source, line) = (Producer::new(), Producer::new());
+    let recording = Recording::of(&line);
+    let consumer = source.subscribe(Policy::Line);
+    let stop = tokio_util::sync::CancellationToken::new();
+    let lecturing = tokio::spawn(transcoder::lecture::lecture(lecture, source, stop.clone()));
+    let timeline = job.timeline;
+    let run = tokio::spawn(transcoder::run(config, job, consumer, line));
+    let cpu = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pids(folder.path())[0])).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+    };
+    let at = |ms| timeline.wall(MediaTime::ZERO + Span::from_millis(ms)) - now();
+    tokio::time::sleep(at(5_000).to_duration()).await;
+    let before = cpu();
+    tokio::time::sleep(at(25_000).to_duration()).await;
+    let used = cpu() - before;
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap();
+    println!(
+        "{:.0} % of one processor, over 20 s of 720p30 in three rungs; load {load}",
+        used / 20.0 * 100.0
+    );
+    let stopped = std::time::Instant::now();
+    stop.cancel();
+    lecturing.await.unwrap().unwrap();
+    run.await.unwrap().unwrap();
+    println!(
+        "the line ended {} ms after the source",
+        stopped.elapsed().as_millis()
+    );
+    let recording = recording.await.unwrap();
+    let (slots, _) = recording.assert_unbroken(timeline::Grid::default());
+    println!("{slots} slots");
+    for rendition in &recording.renditions {
+        let mut segments = std::collections::BTreeMap::<i64, usize>::new();
+        for frame in recording.track(rendition.id) {
+            *segments.entry(frame.at.ticks() / 288_000).or_default() += frame.payload.len() * 8;
+        }
+        let rates: Vec<usize> = segments.values().map(|bits| bits * 10 / 32 / 1000).collect();
+        println!(
+            "{} {} peak {}: {rates:?} kbit/s",
+            rendition.name,
+            rendition.codec,
+            rendition.bandwidth / 1000
+        );
+    }
+}
