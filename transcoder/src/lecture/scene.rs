@@ -19,10 +19,12 @@ const SLIDE_SECONDS: i64 = 15;
 /// How often the first circle turns.
 const TURNS_PER_SECOND: f32 = 0.25;
 
-/// The radius of a circle of height 1, and where the wave begins, all on one axis.
+/// The radius of a circle of height 1, unless the circles together would reach too far.
 const RADIUS: f32 = 100.0;
+const REACH: f32 = 165.0;
+/// Where the circles and the wave stand, all on one axis.
 const AXIS: f32 = 508.0;
-const CENTER: (f32, f32) = (520.0, AXIS);
+const CENTER: (f32, f32) = (540.0, AXIS);
 const WAVE_LEFT: f32 = 712.0;
 const WAVE_RIGHT: f32 = 1216.0;
 
@@ -174,6 +176,8 @@ fn draw_axes(sketch: &mut Sketch) -> Option<()> {
 /// The circles, each riding on the one before, and the height of the last one's point as it runs to the right.
 fn draw_wave(sketch: &mut Sketch, slide: &Slide, wall: WallTime) {
     let circles = slide.wave.circles();
+    let reach: f32 = circles.iter().map(|c| c.radius.abs()).sum();
+    let unit = RADIUS.min(REACH / reach);
     // Turns since a whole cycle, so that the angle stays exact in f32 for any date.
     let cycle = (NANOS_PER_SECOND as f32 / TURNS_PER_SECOND) as i64;
     let turn = wall.unix_nanos().rem_euclid(cycle) as f32 / cycle as f32;
@@ -183,13 +187,13 @@ fn draw_wave(sketch: &mut Sketch, slide: &Slide, wall: WallTime) {
         let angle = TAU * turn * circle.turns;
         sketch.circle(
             tip,
-            circle.radius.abs() * RADIUS,
+            circle.radius.abs() * unit,
             1.5,
             Color::from_rgba8(148, 163, 184, 255),
         );
         let next = (
-            tip.0 + circle.radius * RADIUS * angle.cos(),
-            tip.1 - circle.radius * RADIUS * angle.sin(),
+            tip.0 + circle.radius * unit * angle.cos(),
+            tip.1 - circle.radius * unit * angle.sin(),
         );
         sketch.curve([tip, next], 2.0, steel());
         tip = next;
@@ -197,7 +201,7 @@ fn draw_wave(sketch: &mut Sketch, slide: &Slide, wall: WallTime) {
     let height = |turn: f32| -> f32 {
         circles
             .iter()
-            .map(|c| c.radius * RADIUS * (TAU * turn * c.turns).sin())
+            .map(|c| c.radius * unit * (TAU * turn * c.turns).sin())
             .sum()
     };
     let steps = ((WAVE_RIGHT - WAVE_LEFT) / WAVE_STEP) as u32;
