@@ -9,6 +9,8 @@ export default defineConfig({
   appType: 'mpa',
   build: {
     target: 'es2022',
+    // Everything is a file with its hash in its name: nothing inline for a policy to forbid.
+    assetsInlineLimit: 0,
     rollupOptions: { input: { index: page('index'), watch: page('watch'), studio: page('studio') } },
     // hls.js alone is 600 kB; it is loaded by the watch page only.
     chunkSizeWarningLimit: 900,

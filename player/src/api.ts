@@ -40,7 +40,9 @@ export async function listBroadcasts(): Promise<Broadcast[]> {
 export const readBroadcast = async (id: string): Promise<Broadcast> => (await json(`${API}/${id}`)) as Broadcast;
 
 export async function endBroadcast(id: string, token: string): Promise<void> {
-  await ask(`${API}/${id}/end`, { method: 'POST', headers: { Authorization: `Bearer ${token}` } });
+  // The answer comes when everything is in the archive.
+  const signal = AbortSignal.timeout(30_000);
+  await ask(`${API}/${id}/end`, { method: 'POST', headers: { Authorization: `Bearer ${token}` }, signal });
 }
 
 /** A participant's token for somebody who only gives a name. */

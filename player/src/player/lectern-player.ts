@@ -47,6 +47,8 @@ export class LecternPlayer extends LitElement implements Playhead {
   #lastTimeS = 0;
   #trouble: string | null = null;
   #silenced = false;
+  /** It has been playing since the last jump: standing still now is a stall. */
+  #moving = false;
 
   constructor() {
     super();
@@ -56,7 +58,13 @@ export class LecternPlayer extends LitElement implements Playhead {
   // --- the playhead, and what tests see
 
   get playingDate(): Date | null {
-    return this.#engine?.playingDate ?? null;
+    return this.#placed ? (this.#engine?.playingDate ?? null) : null;
+  }
+
+  /** Before hls.js has gone to the live edge, the video stands at 0 and shows nothing. */
+  get #placed(): boolean {
+    const { video } = this;
+    return video !== null && (!this.#engine?.live || video.currentTime > 0 || video.played.length > 0);
   }
 
   get mediaTicks(): Ticks | null {
@@ -131,6 +139,7 @@ export class LecternPlayer extends LitElement implements Playhead {
       video.addEventListener(type, this.#moved);
     }
     video.addEventListener('seeking', () => this.#jumped(video));
+    video.addEventListener('playing', () => (this.#moving = true));
     video.addEventListener('pause', () => this.#paused(video));
     video.addEventListener('waiting', () => this.#stalled(video));
     video.addEventListener('volumechange', () => (this.#silenced &&= video.muted));
@@ -178,7 +187,8 @@ export class LecternPlayer extends LitElement implements Playhead {
     if (this.#following === following) return;
     this.#following = following;
     if (this.#engine && 'catchUp' in this.#engine) this.#engine.catchUp = following;
-    if (following && this.video) this.video.playbackRate = 1;
+    // A viewer's own speed is for the replay; hls.js's catching up is for the live edge.
+    if (this.video) this.video.playbackRate = 1;
     this.requestUpdate();
   }
 
@@ -189,6 +199,7 @@ export class LecternPlayer extends LitElement implements Playhead {
   };
 
   #jumped(video: HTMLVideoElement): void {
+    this.#moving = false;
     if (this.#engine?.live && this.#lastTimeS - video.currentTime > REWOUND_S) this.#follow(false);
     this.#moved();
   }
@@ -198,7 +209,8 @@ export class LecternPlayer extends LitElement implements Playhead {
   }
 
   #stalled(video: HTMLVideoElement): void {
-    if (!video.seeking && !video.ended && video.played.length > 0) this.stalls += 1;
+    if (this.#moving && !video.seeking && !video.ended) this.stalls += 1;
+    this.#moving = false;
   }
 
   #troubled(words: string | null): void {

@@ -9,8 +9,6 @@ const DISCONNECTED_MS = 3_000;
 /** An answer came, but no connection: a firewall, or a server that is gone again. */
 const CONNECT_MS = 10_000;
 const STATS_MS = 1_000;
-/** Screens with text need it; cameras seldom use it up. */
-const MAX_VIDEO_KBPS = { screen: 4_000, camera: 2_800 };
 
 export type OnAir = 'off' | 'connecting' | 'on' | 'reconnecting';
 
@@ -78,8 +76,7 @@ export class Publisher extends EventTarget {
     this.#retry = undefined;
     this.#session?.abandon();
     this.#forget();
-    const maxVideoKbps = this.#video?.contentHint === 'detail' ? MAX_VIDEO_KBPS.screen : MAX_VIDEO_KBPS.camera;
-    const session = new WhipSession(this.endpoint, this.token, { video: this.#video, audio: this.#audio, maxVideoKbps });
+    const session = new WhipSession(this.endpoint, this.token, { video: this.#video, audio: this.#audio });
     this.#session = session;
     session.connection.addEventListener('connectionstatechange', () => this.#stateOf(session));
     try {
