@@ -111,16 +111,12 @@ impl Decoder {
 
     /// Tells the decoder of a short gap, so that it fills it with what may have been said.
     fn conceal(&mut self, frame: &Frame) {
-        if let Some(end) = self.sound_end {
-            let gap = frame.at - end;
-            if gap > CONTIGUOUS && gap <= CONCEALED {
-                if let (Some(from), Some(to)) = (clock_time(end), clock_time(frame.at)) {
-                    let event = gst::event::Gap::builder(from)
-                        .duration(to.saturating_sub(from))
-                        .build();
-                    self.source.send_event(event);
-                }
-            }
+        if let Some(end) = self.sound_end
+            && (CONTIGUOUS..=CONCEALED).contains(&(frame.at - end))
+            && let (Some(from), Some(to)) = (clock_time(end), clock_time(frame.at))
+        {
+            let gap = gst::event::Gap::builder(from).duration(to.saturating_sub(from));
+            self.source.send_event(gap.build());
         }
         self.sound_end = opus_span(&frame.payload).map(|span| frame.at + span);
     }

@@ -226,16 +226,17 @@ impl Smooth {
                 seams.pop_front();
                 seam = true;
             }
-            for channel in 0..CHANNELS {
+            let (lasts, steps) = (self.last.iter_mut(), self.step.iter_mut());
+            for ((value, last), step) in sample.iter_mut().zip(lasts).zip(steps) {
                 if seam {
-                    self.step[channel] = self.last[channel] - sample[channel];
+                    *step = *last - *value;
                 }
-                sample[channel] += self.step[channel];
-                self.last[channel] = sample[channel];
-                self.step[channel] *= DECAY;
+                *value += *step;
+                *last = *value;
+                *step *= DECAY;
                 // Denormals cost a hundred times as much.
-                if self.step[channel].abs() < 1e-9 {
-                    self.step[channel] = 0.0;
+                if step.abs() < 1e-9 {
+                    *step = 0.0;
                 }
             }
         }

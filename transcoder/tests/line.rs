@@ -1,5 +1,8 @@
 //! The line with a real child process: real decoders, real encoders, real time.
 
+// A test that cannot go on says so by panicking, in its harness too.
+#![allow(clippy::unwrap_used)]
+
 mod studio;
 
 use std::path::Path;
@@ -66,6 +69,18 @@ async fn four_seconds_become_a_line() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_that_is_killed_leaves_no_hole() {
+    let extra = assert_survives("-KILL").await;
+    assert!((71..96).contains(&extra), "{extra}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_hangs_is_replaced() {
+    assert_survives("-STOP").await;
+}
+
+/// A line whose child gets a signal in the middle has no hole, and every picture at its time.
+/// Returns the slot where the second child began.
+async fn assert_survives(sent: &str) -> i64 {
     let folder = tempfile::tempdir().unwrap();
     let (job, config) = (job(), config(&noting_pids(folder.path())));
     let (timeline, grid) = (job.timeline, job.grid);
@@ -85,11 +100,11 @@ async fn a_child_that_is_killed_leaves_no_hole() {
             }
         }
         let pid = pids(folder.path())[0];
-        let killed = std::process::Command::new("kill")
-            .args(["-9", &pid.to_string()])
+        let signalled = std::process::Command::new("kill")
+            .args([sent, &pid.to_string()])
             .status()
             .unwrap();
-        assert!(killed.success());
+        assert!(signalled.success());
     };
     tokio::join!(publish(&source, timeline, frames), kill);
     source.send(Record::End(
@@ -98,7 +113,7 @@ async fn a_child_that_is_killed_leaves_no_hole() {
     run.await.unwrap().unwrap();
     let recording = recording.await.unwrap();
 
-    assert_eq!(pids(folder.path()).len(), 2, "one was killed, one went on");
+    assert_eq!(pids(folder.path()).len(), 2, "one was lost, one went on");
     let (slots, extra) = recording.assert_unbroken(grid);
     assert_eq!(slots, 150);
     assert_eq!(
@@ -106,7 +121,6 @@ async fn a_child_that_is_killed_leaves_no_hole() {
         1,
         "the second began with an IDR of its own: {extra:?}"
     );
-    assert!((71..96).contains(&extra[0]), "{extra:?}");
     // What the publisher sent in the meantime is not lost either.
     assert_clocks(&recording, timeline, 0..150);
     for pid in pids(folder.path()) {
@@ -115,6 +129,59 @@ async fn a_child_that_is_killed_leaves_no_hole() {
             "{pid} outlived the line"
         );
     }
+    extra[0]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_does_not_outlive_its_parent() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut parent = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "the_parent_to_be_killed"])
+        .env("FOLDER", folder.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // Written once the line runs.
+    while !folder.path().join("runs").exists() {
+        assert!(
+            parent.try_wait().unwrap().is_none(),
+            "the parent runs until it is killed"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    let child = format!("/proc/{}", pids(folder.path())[0]);
+    let gone = async {
+        while Path::new(&child).exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let patience = std::time::Duration::from_secs(60);
+    tokio::time::timeout(patience, gone)
+        .await
+        .expect("the child ends with its parent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "not a test: the parent that another test kills"]
+async fn the_parent_to_be_killed() {
+    let Some(folder) = std::env::var_os("FOLDER") else {
+        return;
+    };
+    let folder = Path::new(&folder);
+    let (source, line) = (Producer::new(), Producer::new());
+    let mut watch = line.subscribe(Policy::Tap);
+    let config = config(&noting_pids(folder));
+    let run = tokio::spawn(transcoder::run(
+        config,
+        job(),
+        source.subscribe(Policy::Line),
+        line,
+    ));
+    while !matches!(watch.next().await, Ok(Some(Record::Frame(_)))) {}
+    std::fs::write(folder.join("runs"), "").unwrap();
+    run.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

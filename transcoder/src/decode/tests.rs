@@ -245,10 +245,10 @@ fn sound_comes_out_at_its_capture_time_and_a_lost_packet_is_concealed() {
 #[test]
 fn opus_packets_say_how_long_they_are() {
     let ms = |toc: &[u8]| opus_span(toc).map(|span| span.ticks() as f64 / 90.0);
-    assert_eq!(ms(&[0b11111_0_00]), Some(20.0), "CELT full band");
-    assert_eq!(ms(&[0b10000_0_00]), Some(2.5));
-    assert_eq!(ms(&[0b01111_0_01]), Some(40.0), "hybrid, two frames");
-    assert_eq!(ms(&[0b00011_0_11, 2]), Some(120.0), "SILK, counted");
-    assert_eq!(ms(&[0b00011_0_11, 3]), None, "longer than Opus allows");
+    assert_eq!(ms(&[0b1111_1000]), Some(20.0), "CELT full band");
+    assert_eq!(ms(&[0b1000_0000]), Some(2.5));
+    assert_eq!(ms(&[0b0111_1001]), Some(40.0), "hybrid, two frames");
+    assert_eq!(ms(&[0b0001_1011, 2]), Some(120.0), "SILK, counted");
+    assert_eq!(ms(&[0b0001_1011, 3]), None, "longer than Opus allows");
     assert_eq!(ms(&[]), None);
 }

@@ -47,11 +47,11 @@ fn lateness(out: &[Sample], n: usize, rate: f64) -> f64 {
     let omega = 440.0 * std::f64::consts::TAU / 48_000.0;
     let window = 480 * 5;
     let (mut re, mut im) = (0.0, 0.0);
-    for k in n..n + window {
+    for (k, sample) in out.iter().enumerate().skip(n).take(window) {
         // What was captured at media time k is the source's sample k × rate.
         let phase = omega * k as f64 * rate;
-        re += f64::from(out[k][0]) * phase.sin();
-        im += f64::from(out[k][0]) * phase.cos();
+        re += f64::from(sample[0]) * phase.sin();
+        im += f64::from(sample[0]) * phase.cos();
     }
     -im.atan2(re) / omega
 }
