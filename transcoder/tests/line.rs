@@ -16,6 +16,7 @@ use timeline::{Codec, MediaTime, Span, TrackId};
 
 const VIDEO: TrackId = TrackId(1);
 const AUDIO: TrackId = TrackId(2);
+const GOP: i64 = 48 * 3000;
 
 fn child() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_transcode-child"))
@@ -105,6 +106,17 @@ async fn assert_survives(sent: &str) -> i64 {
             .status()
             .unwrap();
         assert!(signalled.success());
+        let lost = std::time::Instant::now();
+        while let Some(record) = watch.next().await.unwrap() {
+            if matches!(record, Record::Frame(f) if f.track == VIDEO && f.keyframe && f.at.ticks() % GOP != 0)
+            {
+                break;
+            }
+        }
+        println!(
+            "{sent}: on the line again after {} ms",
+            lost.elapsed().as_millis()
+        );
     };
     tokio::join!(publish(&source, timeline, frames), kill);
     source.send(Record::End(
@@ -293,7 +305,15 @@ async fn the_cost_of_the_default_ladder() {
     );
     let recording = recording.await.unwrap();
     let (slots, _) = recording.assert_unbroken(timeline::Grid::default());
-    println!("{slots} slots");
+    let clocks = recording.clocks(&recording.renditions[0], timeline);
+    let shown: Vec<i64> = clocks[150..750].iter().flatten().copied().collect();
+    let fresh = shown.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    let off = |(slot, clock): (usize, &i64)| (clock - (slot as i64 + 150) * 100 / 3).abs() <= 34;
+    let right = shown.iter().enumerate().filter(|slot| off(*slot)).count();
+    println!(
+        "{slots} slots; of 600, {} readable, {fresh} fresh, {right} within a frame of their time",
+        shown.len()
+    );
     for rendition in &recording.renditions {
         let mut segments = std::collections::BTreeMap::<i64, usize>::new();
         for frame in recording.track(rendition.id) {
