@@ -179,7 +179,8 @@ fn reference_of(text: &str) -> Option<String> {
 /// moved to the nearer end, so that no later sum overflows; the stamp clamps it to the line anyway.
 pub fn playing_time(unix_ms: f64) -> WallTime {
     const YEAR_2100: f64 = 4_102_444_800_000.0;
-    WallTime::from_unix_nanos((unix_ms.clamp(0.0, YEAR_2100) * 1e6).round() as i64)
+    // To the microsecond, which such a number still holds exactly.
+    WallTime::from_unix_nanos((unix_ms.clamp(0.0, YEAR_2100) * 1e3).round() as i64 * 1_000)
 }
 
 impl ToClient<'_> {

@@ -127,14 +127,7 @@ impl Replay {
 
     /// The index as of now, give or take a refresh.
     pub async fn index(&self) -> Result<Bytes, Error> {
-        if self.wants_refresh() {
-            let _working = self.work.lock().await;
-            // Whoever held it before may have made them.
-            if self.wants_refresh() {
-                self.render().await?;
-                self.state().refreshed = Some(Instant::now());
-            }
-        }
+        self.refresh().await?;
         let state = self.state();
         Ok(chunk::index(
             &self.epoch,
@@ -145,12 +138,35 @@ impl Replay {
 
     /// A chunk by its name; `None` where the index does not list it any more.
     pub async fn chunk(&self, name: &str) -> Result<Option<Bytes>, Error> {
-        let found = self.state().windows.find(name, now()).cloned();
+        let mut found = self.find(name);
+        if found.is_none() {
+            // The index may be one of an earlier life of this room: the same events make the same name.
+            self.refresh().await?;
+            found = self.find(name);
+        }
         match found {
             None => Ok(None),
             Some(Version { body: Some(body), .. }) => Ok(Some(body)),
             Some(_) => archived(&*self.archive, &self.broadcast, name).await,
         }
+    }
+
+    fn find(&self, name: &str) -> Option<Version> {
+        self.state().windows.find(name, now()).cloned()
+    }
+
+    /// Makes what changed, unless that was done a moment ago.
+    async fn refresh(&self) -> Result<(), Error> {
+        if !self.wants_refresh() {
+            return Ok(());
+        }
+        let _working = self.work.lock().await;
+        // Whoever held it before may have made them.
+        if self.wants_refresh() {
+            self.render().await?;
+            self.state().refreshed = Some(Instant::now());
+        }
+        Ok(())
     }
 
     pub fn is_over(&self) -> bool {
