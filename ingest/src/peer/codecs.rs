@@ -2,7 +2,7 @@
 
 use rtc::interceptor::Registry;
 use rtc::peer_connection::configuration::interceptor_registry::{
-    configure_rtcp_reports, configure_twcc_receiver_only,
+    configure_rtcp_reports, configure_simulcast_extension_headers, configure_twcc_receiver_only,
 };
 use rtc::peer_connection::configuration::media_engine::{
     MIME_TYPE_H264, MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8, MediaEngine,
@@ -25,12 +25,19 @@ pub(super) fn for_offer(offer: &Offer) -> Result<(MediaEngine, Registry), Error>
         Codec::Vp8 => vec![vp8()],
         _ => video.profiles.iter().map(|profile| h264(profile)).collect(),
     });
+    let layer = offer.video.as_ref().and_then(|video| video.layer.as_ref());
+    if layer.is_some() {
+        configure_simulcast_extension_headers(&mut engine)?;
+    }
     for (codec, payload_type) in profiles.zip((FIRST_VIDEO..OPUS).step_by(2)) {
         engine.register_codec(parameters(codec, payload_type), RtpCodecKind::Video)?;
-        engine.register_codec(
-            parameters(rtx(payload_type), payload_type + 1),
-            RtpCodecKind::Video,
-        )?;
+        // RTX of a layer that is named by rid never reaches us: it is repaired in its own stream instead.
+        if layer.is_none() {
+            engine.register_codec(
+                parameters(rtx(payload_type), payload_type + 1),
+                RtpCodecKind::Video,
+            )?;
+        }
     }
     engine.register_codec(parameters(opus(), OPUS), RtpCodecKind::Audio)?;
     let registry = configure_twcc_receiver_only(Registry::new(), &mut engine)?;

@@ -5,7 +5,7 @@ use super::{attribute, is_line, is_reachable, rtpmap};
 /// An offer we can answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Offer {
-    /// The offer for the stack: without simulcast, and without candidates that cannot be reached.
+    /// The offer for the stack: of simulcast one layer at most, and no candidates that cannot be reached.
     pub sdp: String,
     pub video: Option<Video>,
     pub audio: bool,
@@ -19,6 +19,8 @@ pub(crate) struct Video {
     pub codec: Codec,
     /// The H.264 profile-level-ids offered. What is really encoded is said by the SPS alone.
     pub profiles: Vec<String>,
+    /// The one layer taken of a browser's simulcast.
+    pub layer: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,15 +41,9 @@ const MAX_PROFILES: usize = 6;
 /// The four decodable families: baseline, main, extended, high (8 bits, 4:2:0). H.264 Annex A.
 const PROFILES: [&str; 4] = ["42", "4d", "58", "64"];
 
-/// Simulcast is declined by leaving these out of what we answer to: the stack cannot repair it.
-const SIMULCAST: [&str; 4] = [
-    "a=simulcast:",
-    "a=rid:",
-    "a=ssrc-group:SIM",
-    // Versions before RFC 8853.
-    "a=x-google-flag:conference",
-];
-const SIMULCAST_EXTENSIONS: [&str; 2] = [
+/// Simulcast is declined by leaving these out of what we answer to.
+const SIMULCAST: [&str; 3] = ["a=simulcast:", "a=rid:", "a=ssrc-group:SIM "];
+const LAYER_EXTENSIONS: [&str; 2] = [
     "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
     "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
 ];
@@ -76,8 +72,20 @@ impl Offer {
         if media.len() > 1 && !session.iter().any(|line| line.starts_with("a=group:BUNDLE ")) {
             return Err(unsupported("audio and video must be bundled (a=group:BUNDLE)"));
         }
+        let layer = video.as_ref().and_then(|video: &Video| video.layer.as_deref());
+        // The stack tells bundled streams apart by what the offer declares, not by their mid alone.
+        let undeclared =
+            |section: &&Section| section.ssrcs() == 0 && !(section.kind == "video" && layer.is_some());
+        if media.len() > 1
+            && let Some(section) = media.iter().find(undeclared)
+        {
+            return Err(unsupported(format!(
+                "the {} must declare its a=ssrc",
+                section.kind
+            )));
+        }
         Ok(Offer {
-            sdp: cleaned(text),
+            sdp: cleaned(text, layer),
             video,
             audio,
             ufrag,
@@ -132,6 +140,21 @@ impl<'a> Section<'a> {
             payload_types,
             lines: Vec::new(),
         })
+    }
+
+    fn ssrcs(&self) -> usize {
+        self.lines
+            .iter()
+            .filter(|line| line.starts_with("a=ssrc:"))
+            .count()
+    }
+
+    /// Browsers name the layers of simulcast by rid alone, best last by custom. One must be kept, or nothing
+    /// says whose packets these are. Where SSRCs are declared (OBS), they say enough.
+    fn layer(&self) -> Option<String> {
+        let rids = self.lines.iter().filter_map(|line| attribute(line, "rid"));
+        let best = rids.filter_map(|rid| rid.strip_suffix(" send")).next_back();
+        best.filter(|_| self.ssrcs() == 0).map(str::to_owned)
     }
 
     fn has(&self, line: &str) -> bool {
@@ -202,12 +225,14 @@ fn video_of(section: &Section) -> Result<Video, OfferError> {
         return Ok(Video {
             codec: Codec::H264,
             profiles,
+            layer: section.layer(),
         });
     }
     if !section.formats("VP8").is_empty() {
         return Ok(Video {
             codec: Codec::Vp8,
             profiles,
+            layer: section.layer(),
         });
     }
     Err(unsupported(
@@ -245,7 +270,7 @@ fn either<'a>(session: &[&'a str], media: &[Section<'a>], name: &str) -> Option<
         .find(|value| !value.is_empty())
 }
 
-fn cleaned(text: &str) -> String {
+fn cleaned(text: &str, layer: Option<&str>) -> String {
     let mut candidates = 0;
     let mut sdp = String::with_capacity(text.len());
     for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
@@ -255,10 +280,12 @@ fn cleaned(text: &str) -> String {
                 continue;
             }
         }
+        if SIMULCAST.iter().any(|s| line.starts_with(s)) {
+            sdp += &layer.map_or(String::new(), |rid| one_layer(line, rid));
+            continue;
+        }
         let extension = attribute(line, "extmap").and_then(|e| e.split_ascii_whitespace().nth(1));
-        if SIMULCAST.iter().any(|s| line.starts_with(s))
-            || extension.is_some_and(|e| SIMULCAST_EXTENSIONS.contains(&e))
-        {
+        if layer.is_none() && extension.is_some_and(|e| LAYER_EXTENSIONS.contains(&e)) {
             continue;
         }
         // The stack takes port 0 for "rejected" (checked above: it is bundle-only).
@@ -269,6 +296,16 @@ fn cleaned(text: &str) -> String {
         sdp += "\r\n";
     }
     sdp
+}
+
+/// What is left of a line about simulcast when this layer alone is taken.
+fn one_layer(line: &str, rid: &str) -> String {
+    match attribute(line, "rid") {
+        Some(value) if value.split(' ').next() == Some(rid) => format!("{line}\r\n"),
+        Some(_) => String::new(),
+        None if line.starts_with("a=simulcast:") => format!("a=simulcast:send {rid}\r\n"),
+        None => String::new(),
+    }
 }
 
 fn missing(what: &str) -> OfferError {
@@ -310,7 +347,8 @@ pub(crate) mod tests {
             offer.video,
             Some(Video {
                 codec: Codec::H264,
-                profiles: vec!["42e01f".into()]
+                profiles: vec!["42e01f".into()],
+                layer: None,
             })
         );
         assert!(offer.audio);
@@ -344,6 +382,28 @@ pub(crate) mod tests {
             "a=mid:1\r\na=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\na=candidate:2 1 udp 1 192.0.2.1 9 typ host\r\n",
         );
         assert_eq!(Offer::parse(&text).unwrap().sdp, expected);
+    }
+
+    #[test]
+    fn of_a_browsers_simulcast_one_layer_is_taken() {
+        let text = OBS.replace("a=ssrc:11 cname:c\r\n", "").replace(
+            "a=mid:1\r\n",
+            "a=mid:1\r\na=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n\
+             a=rid:q send\r\na=rid:f send\r\na=simulcast:send q;f\r\n",
+        );
+        let offer = Offer::parse(&text).unwrap();
+        assert_eq!(offer.video.unwrap().layer.as_deref(), Some("f"));
+        let kept =
+            "10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\na=rid:f send\r\na=simulcast:send f\r\n";
+        assert!(
+            offer.sdp.contains(kept) && !offer.sdp.contains("rid:q"),
+            "{}",
+            offer.sdp
+        );
+        assert_eq!(
+            refused(&OBS.replace("a=ssrc:11 cname:c\r\n", "")),
+            "422 the video must declare its a=ssrc"
+        );
     }
 
     #[test]
