@@ -9,11 +9,13 @@
 //!                                                                      └──→ archive
 //! ```
 //!
-//! The left half is pure: it reads no clock and does no I/O. [`Origin::package`] drives it for one broadcast;
+//! The left half is pure: it reads no clock and does no I/O. [`Origin::package`] drives it for one broadcast (the
+//! line of records through the `assembly`, the archive's writer beside it);
 //! [`Origin::router`] serves every broadcast, those on air from memory, all others from the archive.
 
 mod air;
 pub mod archive;
+mod assembly;
 mod barrier;
 mod config;
 mod error;

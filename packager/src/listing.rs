@@ -12,6 +12,7 @@ use bytes::Bytes;
 use timeline::{Grid, PartIndex, Span, TICKS_PER_SECOND, Timeline};
 
 use crate::config::Config;
+use crate::ladder::Entry;
 use crate::part::{Part, Segment};
 use crate::playlist::{self, Media, Open, RenditionReport, ServerControl};
 use crate::text::{Rope, Strand, gzip};
@@ -79,6 +80,8 @@ impl DivCeil for i64 {
 pub struct Listing {
     promises: Promises,
     timeline: Timeline,
+    /// Each part can be decoded by itself: audio.
+    all_independent: bool,
     media_sequence: u64,
     map: String,
     /// All closed segments that are listed without parts.
@@ -91,19 +94,18 @@ pub struct Listing {
 }
 
 impl Listing {
-    pub fn new(promises: Promises, timeline: Timeline, media_sequence: u64, map: String) -> Listing {
+    pub fn new(promises: Promises, timeline: Timeline, entry: &Entry, media_sequence: u64) -> Listing {
         let history = Rope::new("");
-        let strand = history.strand();
-        let recent = VecDeque::new();
         let mut listing = Listing {
             promises,
             timeline,
+            all_independent: !entry.rendition.is_video(),
             media_sequence,
-            map,
+            map: entry.init_name.clone(),
+            strand: history.strand(),
             history,
-            strand,
             closed: 0,
-            recent,
+            recent: VecDeque::new(),
             open: None,
         };
         listing.history.push(&listing.live().head());
@@ -112,17 +114,25 @@ impl Listing {
     }
 
     pub fn push(&mut self, part: &Part) {
+        let entry = playlist::Part {
+            duration: part.duration,
+            uri: part_name(part.index),
+            independent: self.is_entry(part),
+            gap: part.gap,
+        };
         let program_date_time = self.timeline.wall(part.start);
         let open = self.open.get_or_insert_with(|| Open {
             program_date_time,
             parts: Vec::new(),
         });
-        open.parts.push(playlist::Part {
-            duration: part.duration,
-            uri: part_name(part.index),
-            independent: part.independent,
-            gap: part.gap,
-        });
+        open.parts.push(entry);
+    }
+
+    /// Whether a part is marked INDEPENDENT. Of a video segment only the first is, though others begin with a
+    /// keyframe too (the mark is optional, 4.4.4.9): when hls.js 1.7 switches renditions and enters a segment in
+    /// its middle, it does not find the way to the next one and stands still until the segment's parts are gone.
+    fn is_entry(&self, part: &Part) -> bool {
+        part.independent && (self.all_independent || part.index.part == 0)
     }
 
     /// The open segment is whole. Gives its entry as the archive's playlist has it: without parts.

@@ -52,7 +52,7 @@ impl Presentation {
         let lane = |entry: &Entry| Lane {
             name: entry.rendition.name.clone(),
             writer: PartWriter::new(entry.rendition.media),
-            listing: Listing::new(promises.clone(), timeline, first, entry.init_name.clone()),
+            listing: Listing::new(promises.clone(), timeline, entry, first),
             open: Vec::new(),
         };
         let lanes = ladder.entries().iter().map(lane).collect();

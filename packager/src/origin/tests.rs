@@ -163,6 +163,14 @@ async fn a_playlist_tells_the_newest_part_and_what_comes_next() {
 }
 
 #[tokio::test]
+async fn players_enter_a_video_segment_at_its_head_and_a_sound_anywhere() {
+    let stage = Stage::at(3_200 * 2).await;
+    let marked = |text: &str| text.matches("INDEPENDENT=YES").count();
+    assert_eq!(marked(stage.get("720p/index.m3u8").await.text()), 2);
+    assert_eq!(marked(stage.get("audio/index.m3u8").await.text()), 32);
+}
+
+#[tokio::test]
 async fn multivariant_playlists_lead_to_the_renditions() {
     let stage = Stage::at(3_200).await;
     let all = stage.get("index.m3u8").await;
@@ -737,6 +745,60 @@ async fn a_line_that_breaks_off_is_ended_and_told() {
         archive
             .text("algebra/720p/index.m3u8")
             .ends_with("1.m4s\n#EXT-X-ENDLIST\n")
+    );
+}
+
+#[tokio::test]
+async fn missing_frames_are_a_gap_and_nothing_moves() {
+    let stage = Stage::open(Config::default());
+    // The 360p rung loses half a second of the second segment.
+    let lost = |frame: &timeline::Frame| frame.track.0 == 2 && (378_000..423_000).contains(&frame.at.ticks());
+    let told = frames(3_200 * 3).into_iter().filter(|frame| !lost(frame));
+    told.for_each(|frame| stage.producer.send(Record::Frame(frame)));
+    while stage.next() != Some(PartIndex { msn: 3, part: 0 }) {
+        tokio::task::yield_now().await;
+    }
+    let whole = stage.get("720p/index.m3u8").await;
+    assert!(!whole.text().contains("GAP"));
+    let holed = stage.get("360p/index.m3u8").await;
+    // What was there before the hole stays listed; the segment is not offered.
+    assert!(
+        holed
+            .text()
+            .contains("#EXT-X-PART:DURATION=0.20000,URI=\"1.4.m4s\"\n")
+    );
+    assert!(
+        holed
+            .text()
+            .contains("#EXT-X-PART:DURATION=0.20000,URI=\"1.5.m4s\",GAP=YES\n")
+    );
+    assert!(
+        holed
+            .text()
+            .contains("URI=\"1.15.m4s\",GAP=YES\n#EXT-X-GAP\n#EXTINF:3.20000,\n1.m4s\n")
+    );
+    assert_eq!(holed.text().matches("EXT-X-GAP").count(), 1);
+    for (path, status) in [("1.4.m4s", 200), ("1.5.m4s", 404), ("1.m4s", 404), ("2.m4s", 200)] {
+        assert_eq!(
+            stage.get(&format!("360p/{path}")).await.status.as_u16(),
+            status,
+            "{path}"
+        );
+    }
+    // All else stands where it stands in the other renditions.
+    let dates = |text: &str| -> Vec<String> {
+        text.lines()
+            .filter(|line| line.contains("DATE-TIME") || line.contains("EXTINF"))
+            .map(str::to_owned)
+            .collect()
+    };
+    assert_eq!(dates(holed.text()), dates(whole.text()));
+    let (_, archive, _) = stage.end(3_200 * 3).await;
+    assert!(!archive.has("algebra/360p/1.m4s") && archive.has("algebra/720p/1.m4s"));
+    assert!(
+        archive
+            .text("algebra/360p/index.m3u8")
+            .contains("#EXT-X-GAP\n#EXTINF:3.20000,\n1.m4s\n")
     );
 }
 

@@ -1,0 +1,293 @@
+//! Where the records of one line go, step by step: through the segmenters and the barrier to what is visible.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use timeline::feed::{Consumer, Record};
+use timeline::{Frame, MediaTime, WallTime};
+use tokio::sync::oneshot;
+
+use crate::air::{Front, Presented, State};
+use crate::archive::{self, Backlog, Job};
+use crate::barrier::{Barrier, Row, Silent};
+use crate::config::Config;
+use crate::error::Error;
+use crate::ladder::Ladder;
+use crate::meters::Meters;
+use crate::packaging::Packaging;
+use crate::presentation::{Closed, Presentation, Step};
+use crate::segmenter::Segmenter;
+use crate::text::Text;
+
+pub struct Assembly<'a> {
+    packaging: &'a Packaging,
+    ladder: Ladder,
+    /// One per rendition, and the barrier behind them; made with the first frame.
+    cutters: Option<(Vec<Segmenter>, Barrier)>,
+    presentation: Option<Presentation>,
+    presented: Option<Arc<Presented>>,
+    backlog: Arc<Backlog>,
+    announce: Option<oneshot::Sender<archive::Presented>>,
+    /// Where the line ends, when it says so.
+    end: Option<MediaTime>,
+    /// How far it has come.
+    edge: MediaTime,
+    dropped: u64,
+    ready: bool,
+}
+
+impl<'a> Assembly<'a> {
+    pub fn new(
+        packaging: &'a Packaging,
+        backlog: Arc<Backlog>,
+        announce: oneshot::Sender<archive::Presented>,
+    ) -> Assembly<'a> {
+        Assembly {
+            packaging,
+            ladder: Ladder::default(),
+            cutters: None,
+            presentation: None,
+            presented: None,
+            backlog,
+            announce: Some(announce),
+            end: None,
+            edge: MediaTime::ZERO,
+            dropped: 0,
+            ready: false,
+        }
+    }
+
+    /// Takes the line up to its end.
+    pub async fn follow(&mut self, line: &mut Consumer) -> Result<(), Error> {
+        loop {
+            match line.next().await? {
+                Some(Record::Rendition(rendition)) => self.rendition(rendition)?,
+                Some(Record::Frame(frame)) => self.frame(frame)?,
+                Some(Record::End(at)) => {
+                    self.end = Some(at);
+                    return Ok(());
+                }
+                Some(Record::Track(_) | Record::TrackEnded(_) | Record::Heard(_)) => {}
+                None => return Err(Error::BrokeOff(self.edge)),
+            }
+        }
+    }
+
+    fn rendition(&mut self, rendition: timeline::Rendition) -> Result<(), Error> {
+        if self.cutters.is_some() && self.ladder.named(&rendition.name).is_none() {
+            let reason = "it was announced after the first frame";
+            return Err(Error::BadRendition {
+                rendition: rendition.name,
+                reason,
+            });
+        }
+        self.ladder.add(rendition)
+    }
+
+    fn frame(&mut self, frame: Frame) -> Result<(), Error> {
+        let Some(lane) = self.ladder.lane(frame.track) else {
+            return match self.ladder.entries().is_empty() {
+                true => Err(Error::NoRenditions),
+                false => {
+                    self.count_dropped(1);
+                    Ok(())
+                }
+            };
+        };
+        let (segmenters, _) = self.cutters();
+        let before = segmenters[lane].dropped();
+        let cuts = segmenters[lane].push(frame);
+        let dropped = segmenters[lane].dropped() - before;
+        self.count_dropped(dropped);
+        for cut in cuts {
+            let rows = self.cutters().1.push(lane, cut);
+            let rows = rows.map_err(|silent| self.silent(silent))?;
+            rows.into_iter().try_for_each(|row| self.row(row))?;
+        }
+        Ok(())
+    }
+
+    fn cutters(&mut self) -> &mut (Vec<Segmenter>, Barrier) {
+        let (ladder, grid) = (&self.ladder, self.packaging.grid);
+        self.cutters.get_or_insert_with(|| {
+            let media = ladder.entries().iter().map(|entry| entry.rendition.media);
+            (
+                media.map(|media| Segmenter::new(grid, media)).collect(),
+                Barrier::new(ladder.entries().len()),
+            )
+        })
+    }
+
+    fn silent(&self, Silent { lane, ahead }: Silent) -> Error {
+        Error::Silent {
+            rendition: self.ladder.entries()[lane].rendition.name.clone(),
+            ahead,
+        }
+    }
+
+    /// A part of every rendition: makes it visible.
+    fn row(&mut self, row: Row) -> Result<(), Error> {
+        let Packaging {
+            timeline,
+            grid,
+            config,
+            ..
+        } = self.packaging;
+        let ends = row.cuts.iter().map(|cut| cut.end());
+        self.edge = ends.max().unwrap_or(self.edge);
+        let gaps = row.cuts.iter().filter(|cut| cut.gap).count();
+        if self.presentation.is_none() {
+            let presentation = Presentation::new(&self.ladder, *timeline, *grid, config, row.index.msn);
+            self.present(&presentation);
+            self.presentation = Some(presentation);
+        }
+        let Some(presentation) = &mut self.presentation else {
+            return Ok(());
+        };
+        let step = presentation.push(row)?;
+        self.ready |= step.closed.is_some();
+        self.show(step, gaps);
+        Ok(())
+    }
+
+    /// Tells the archive what there will be, and prepares what never changes.
+    fn present(&mut self, presentation: &Presentation) {
+        let Packaging { grid, config, .. } = self.packaging;
+        let multivariant = Text::of(self.ladder.multivariant(grid, language(config)).render());
+        let audio_only = self
+            .ladder
+            .audio_only(grid)
+            .map(|playlist| Text::of(playlist.render()));
+        let lanes = self.ladder.entries().iter().zip(presentation.archive_heads());
+        let lanes = lanes.map(|(entry, head)| archive::Lane {
+            name: entry.rendition.name.clone(),
+            init_name: entry.init_name.clone(),
+            init: entry.init.clone(),
+            head,
+        });
+        let mut multivariants = vec![("index.m3u8", multivariant.plain.clone())];
+        multivariants.extend(audio_only.iter().map(|text| ("audio.m3u8", text.plain.clone())));
+        if let Some(announce) = self.announce.take() {
+            // The writer listens until the backlog is closed.
+            let _ = announce.send(archive::Presented {
+                lanes: lanes.collect(),
+                multivariants,
+            });
+        }
+        self.presented = Some(Arc::new(Presented {
+            ladder: self.ladder.clone(),
+            multivariant,
+            audio_only,
+        }));
+    }
+
+    fn show(&mut self, step: Step, gaps: usize) {
+        self.meters().parts.increment(step.parts.len() as u64);
+        self.meters().gap_parts.increment(gaps as u64);
+        self.meters().part_lateness.record(self.lateness());
+        if let Some(closed) = &step.closed {
+            self.keep(closed);
+        }
+        self.packaging.air.publish(step, self.front(State::Live));
+    }
+
+    /// How long ago, on the wall, the newest part's last frame was captured.
+    fn lateness(&self) -> f64 {
+        let now = WallTime::from(SystemTime::now());
+        (now - self.packaging.timeline.wall(self.edge)).as_secs_f64()
+    }
+
+    fn keep(&self, closed: &[Closed]) {
+        let Some(msn) = closed.first().map(|closed| closed.segment.msn) else {
+            return;
+        };
+        self.meters().segments.increment(closed.len() as u64);
+        let segments = closed
+            .iter()
+            .map(|closed| (closed.entry.clone(), closed.segment.body.clone()))
+            .collect();
+        if let Some(lost) = self.backlog.push(Job { msn, segments }) {
+            tracing::error!(broadcast = %self.packaging.broadcast, msn = lost, "the archive is too slow: a segment is lost");
+            self.meters().archive_lost.increment(1);
+            self.packaging.air.kept.fetch_max(lost + 1, Ordering::Release);
+        }
+    }
+
+    /// Closes what is open and shows the end; gives how long the line was.
+    pub fn end(&mut self) -> MediaTime {
+        self.flush();
+        let closed = self
+            .presentation
+            .as_mut()
+            .and_then(Presentation::finish)
+            .unwrap_or_default();
+        if !closed.is_empty() {
+            self.keep(&closed);
+        }
+        self.ready = self.presentation.is_some();
+        let state = if self.ready { State::Ended } else { State::Gone };
+        self.packaging.air.end(&closed, self.front(state));
+        self.announce = None;
+        self.backlog.close();
+        self.edge
+    }
+
+    /// The parts that were open, and those that waited at the barrier.
+    fn flush(&mut self) {
+        let Some((segmenters, barrier)) = self.cutters.take() else {
+            return;
+        };
+        let rows = barrier.finish(segmenters.into_iter().map(Segmenter::finish), self.end);
+        for row in rows {
+            if let Err(error) = self.row(row) {
+                tracing::error!(broadcast = %self.packaging.broadcast, %error, "the last parts could not be written");
+                return;
+            }
+        }
+    }
+
+    fn front(&self, state: State) -> Front {
+        self.meters().playlist_versions.increment(1);
+        let Some(presentation) = &self.presentation else {
+            return Front {
+                state,
+                ..Front::default()
+            };
+        };
+        Front {
+            presented: self.presented.clone(),
+            next: presentation.next(),
+            ready: self.ready,
+            state,
+            playlists: presentation.versions(state == State::Ended),
+        }
+    }
+
+    fn meters(&self) -> &Meters {
+        &self.packaging.air.meters
+    }
+
+    fn count_dropped(&mut self, frames: u64) {
+        if frames > 0 {
+            if self.dropped == 0 {
+                tracing::warn!(broadcast = %self.packaging.broadcast, edge = %self.edge, "frames without a place are dropped");
+            }
+            self.dropped += frames;
+            self.meters().dropped_frames.increment(frames);
+        }
+    }
+}
+
+/// The configured language if it can stand in a playlist.
+fn language(config: &Config) -> &str {
+    let plain = config
+        .language
+        .bytes()
+        .all(|c| c.is_ascii_alphanumeric() || c == b'-');
+    if plain && !config.language.is_empty() {
+        &config.language
+    } else {
+        "und"
+    }
+}
