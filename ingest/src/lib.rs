@@ -17,11 +17,11 @@ pub mod client;
 mod config;
 mod door;
 mod error;
+mod peer;
 mod rtp;
 mod sdp;
 mod session;
 mod sessions;
-mod peer;
 mod whip;
 
 use std::sync::Arc;
@@ -32,8 +32,8 @@ pub use config::Config;
 pub use door::{Door, Left, Publication, Refusal};
 pub use error::Error;
 
-use sessions::Sessions;
 use peer::Mux;
+use sessions::Sessions;
 
 /// The source side of every broadcast. A clone is another handle on the same sessions.
 #[derive(Clone)]
@@ -43,10 +43,19 @@ impl Ingest {
     /// Opens the UDP port that every session shares.
     pub async fn bind(config: Config, door: Arc<dyn Door>) -> Result<Ingest, Error> {
         config.check()?;
-        let mux = Mux::bind(config.udp).await.map_err(|source| Error::Udp { addr: config.udp, source })?;
+        let mux = Mux::bind(config.udp).await.map_err(|source| Error::Udp {
+            addr: config.udp,
+            source,
+        })?;
         let candidates = sdp::Candidates::new(&config, mux.local_addr())?;
         let sessions = Sessions::new(config.max_sessions);
-        Ok(Ingest(Arc::new(whip::Shared { config, door, mux, candidates, sessions })))
+        Ok(Ingest(Arc::new(whip::Shared {
+            config,
+            door,
+            mux,
+            candidates,
+            sessions,
+        })))
     }
 
     /// `/whip/{id}` and `/whip/{id}/{session}`.
