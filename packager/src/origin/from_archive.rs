@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
-use timeline::{Archive, ArchiveError, BroadcastId, Object};
+use timeline::{Archive, ArchiveError, BroadcastId, Object, Span, TICKS_PER_SECOND};
 
 use super::from_air::ENDED;
 use super::reply::{self, Cache, Problem, accepts_gzip};
@@ -44,19 +44,29 @@ pub async fn serve(
     })
 }
 
-/// Ends the media playlist in one folder of a broadcast; whether there was one that had no end.
-pub async fn seal(archive: &Arc<dyn Archive>, id: &BroadcastId, folder: &str) -> Result<bool, ArchiveError> {
+/// Ends the media playlist in one folder of a broadcast, if there is one that has no end. Gives its length.
+pub async fn seal(archive: &Arc<dyn Archive>, id: &BroadcastId, folder: &str) -> Result<Span, ArchiveError> {
     let key = format!("{id}/{folder}/index.m3u8");
     let playlist = match archive.get(&key).await {
-        Err(ArchiveError::NotFound(_)) => return Ok(false),
+        Err(ArchiveError::NotFound(_)) => return Ok(Span::ZERO),
         playlist => playlist?,
     };
-    if playlist.body.ends_with(END.as_bytes()) {
-        return Ok(false);
+    let length = length(&playlist.body);
+    if !playlist.body.ends_with(END.as_bytes()) {
+        let body = [&playlist.body[..], END.as_bytes()].concat().into();
+        archive.put(&key, Object { body, ..playlist }).await?;
     }
-    let body = [&playlist.body[..], END.as_bytes()].concat().into();
-    archive.put(&key, Object { body, ..playlist }).await?;
-    Ok(true)
+    Ok(length)
+}
+
+/// The sum of a playlist's segments, whole ticks each. The playlist is our own: it begins at the origin.
+fn length(playlist: &[u8]) -> Span {
+    let durations = playlist.split(|c| *c == b'\n').filter_map(|line| {
+        let seconds = std::str::from_utf8(line.strip_prefix(b"#EXTINF:")?).ok()?;
+        seconds.trim_end_matches(',').parse::<f64>().ok()
+    });
+    let ticks = durations.map(|seconds| (seconds * TICKS_PER_SECOND as f64).round() as i64);
+    Span::from_ticks(ticks.sum())
 }
 
 /// A text, gzipped if the request takes it. Three hours of playlist take some milliseconds, off the reactor.

@@ -20,7 +20,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use timeline::{Archive, ArchiveError, BroadcastId, Grid, Timeline, feed};
+use timeline::{Archive, ArchiveError, BroadcastId, Grid, MediaTime, Span, Timeline, feed};
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -107,13 +107,13 @@ impl Origin {
     }
 
     /// Ends in the archive what a crash left open there: each of its media playlists without ENDLIST gains one.
-    /// Gives how many did.
-    pub async fn seal(&self, broadcast: &BroadcastId) -> Result<usize, ArchiveError> {
-        let mut sealed = 0;
+    /// Gives how long the broadcast is by its longest playlist.
+    pub async fn seal(&self, broadcast: &BroadcastId) -> Result<MediaTime, ArchiveError> {
+        let mut longest = Span::ZERO;
         for name in self.0.archive.list(broadcast.as_str()).await? {
-            sealed += usize::from(from_archive::seal(&self.0.archive, broadcast, &name).await?);
+            longest = longest.max(from_archive::seal(&self.0.archive, broadcast, &name).await?);
         }
-        Ok(sealed)
+        Ok(MediaTime::ZERO + longest)
     }
 
     fn on_air(&self, id: &BroadcastId) -> Option<Arc<Air>> {

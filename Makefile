@@ -1,0 +1,54 @@
+# `make run` shows Lectern at work; `make test` proves it. Both install what they need.
+
+NPM_CI = npm ci --no-audit --no-fund --loglevel=error
+PLAYER_SOURCES = $(shell find player -type f -not -path 'player/node_modules/*' -not -path 'player/dist/*')
+
+.PHONY: run test check unit stories soak player fmt clean
+
+run: player
+	cargo build --release
+	./target/release/lectern serve --demo
+
+# Everything: style, lints, licences, Rust tests, player tests, stories in real browsers.
+test: check unit stories
+
+check: player install-test
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	scripts/deny.sh
+	cd player && npm run check
+
+unit: player install-test
+	cargo test --workspace --quiet
+	cd player && npm test
+
+stories: player install-test
+	cargo build --workspace --quiet
+	cd tests && npm run setup && npm run stories && npm run soak -- --minutes 1
+
+# Ten minutes of the demo, watched by a browser.
+soak: player install-test
+	cargo build --workspace --quiet
+	cd tests && npm run setup && npm run soak -- --minutes 10
+
+player: player/dist/index.html
+
+player/dist/index.html: player/node_modules/.package-lock.json $(PLAYER_SOURCES)
+	cd player && npm run build
+
+player/node_modules/.package-lock.json: player/package-lock.json | install-run
+	cd player && $(NPM_CI)
+
+.PHONY: install-run install-test
+install-run:
+	scripts/versions.sh
+	scripts/install.sh run
+
+install-test: install-run
+	scripts/install.sh test
+
+fmt:
+	cargo fmt --all
+
+clean:
+	rm -rf target player/dist player/node_modules tests/node_modules tests/.venv tests/out

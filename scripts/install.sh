@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Installs the system packages that are missing. Quick when none is.
+# usage: install.sh run|test
+set -euo pipefail
+
+run=(build-essential pkg-config ca-certificates
+  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+  gstreamer1.0-plugins-ugly gstreamer1.0-libav fonts-dejavu-core)
+# git: cargo-deny reads the tree through it. python3-venv: aiortc, an independent WHIP publisher.
+test=(git chromium ffmpeg python3 python3-venv)
+
+case "${1:-run}" in
+  run) wanted=("${run[@]}") ;;
+  test) wanted=("${run[@]}" "${test[@]}") ;;
+  *) echo "usage: $0 run|test" >&2; exit 2 ;;
+esac
+
+missing=()
+for package in "${wanted[@]}"; do
+  dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+command -v apt-get >/dev/null || { echo "please install by hand (no apt-get here): ${missing[*]}" >&2; exit 1; }
+as_root=()
+[ "$(id -u)" -eq 0 ] || as_root=(sudo)
+echo "installing ${missing[*]}"
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -1,0 +1,292 @@
+//! `/api/v1`: broadcasts and guests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use timeline::BroadcastId;
+
+use crate::auth::{self, Auth, Claims, Grant, Role};
+use crate::broadcasts::{Broadcast, Broadcasts, Facts, Refused, Wanted};
+use crate::problem::Problem;
+
+/// A title and a few settings.
+const MAX_BODY: usize = 16 * 1024;
+
+/// The newest and the live ones; more is a matter of pages, which nobody has needed yet.
+const MAX_LISTED: usize = 200;
+
+const MAX_NAME_CHARS: usize = 40;
+
+/// A lecture day.
+const TOKEN_TTL: Duration = Duration::from_secs(12 * 3600);
+
+/// The end is complete within two seconds; a loaded machine gets more before the answer says "not yet".
+const END_WAIT: Duration = Duration::from_secs(10);
+
+#[derive(Clone)]
+pub struct Api {
+    pub auth: Arc<Auth>,
+    pub broadcasts: Broadcasts,
+    pub guests_by_default: bool,
+}
+
+impl Api {
+    pub fn router(self) -> axum::Router {
+        axum::Router::new()
+            .route("/api/v1/broadcasts", get(list).post(create))
+            .route("/api/v1/broadcasts/{id}", get(read))
+            .route("/api/v1/broadcasts/{id}/end", post(end))
+            .route("/api/v1/broadcasts/{id}/guests", post(admit_guest))
+            .layer(DefaultBodyLimit::max(MAX_BODY))
+            .with_state(self)
+    }
+
+    fn find(&self, id: &str) -> Result<Arc<Broadcast>, Problem> {
+        let known = id.parse().ok().and_then(|id| self.broadcasts.get(&id));
+        known.ok_or_else(|| Problem::not_found("there is no such broadcast"))
+    }
+
+    fn claims(&self, headers: &HeaderMap) -> Result<Claims, Problem> {
+        self.auth
+            .verify(auth::bearer(headers))
+            .map_err(|denied| Problem::new(StatusCode::UNAUTHORIZED, denied.to_string()))
+    }
+}
+
+/// A broadcast as the API tells it.
+#[derive(Serialize)]
+struct View {
+    #[serde(flatten)]
+    facts: Facts,
+    /// Whether somebody publishes just now.
+    on_air: bool,
+    hls: String,
+    room: String,
+    chat: String,
+}
+
+fn view(broadcast: &Broadcast) -> View {
+    let id = &broadcast.id;
+    View {
+        facts: broadcast.facts(),
+        on_air: broadcast.is_on_air(),
+        hls: format!("/broadcasts/{id}/index.m3u8"),
+        room: format!("/rooms/{id}"),
+        chat: format!("/broadcasts/{id}/chat/index.json"),
+    }
+}
+
+async fn list(State(api): State<Api>) -> impl IntoResponse {
+    let broadcasts: Vec<_> = api
+        .broadcasts
+        .list()
+        .iter()
+        .take(MAX_LISTED)
+        .map(|b| view(b))
+        .collect();
+    (fresh(), Json(serde_json::json!({ "broadcasts": broadcasts })))
+}
+
+async fn read(State(api): State<Api>, Path(id): Path<String>) -> Result<impl IntoResponse, Problem> {
+    Ok((fresh(), Json(view(&*api.find(&id)?))))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Create {
+    id: Option<BroadcastId>,
+    title: String,
+    guests: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct Created {
+    #[serde(flatten)]
+    broadcast: View,
+    /// A host's token for the new broadcast.
+    token: String,
+}
+
+async fn create(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Result<Json<Create>, JsonRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let claims = api.claims(&headers)?;
+    if claims.role != Role::Operator {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "only an operator makes broadcasts",
+        ));
+    }
+    let Json(wanted) = body.map_err(malformed)?;
+    let id = wanted.id.unwrap_or_else(random_id);
+    if !claims.covers(&id) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            format!("this token is not for {id}"),
+        ));
+    }
+    let guests = wanted.guests.unwrap_or(api.guests_by_default);
+    let made = api
+        .broadcasts
+        .create(Wanted {
+            id,
+            title: wanted.title,
+            guests,
+        })
+        .await;
+    let broadcast = made.map_err(|refused| {
+        let status = match refused {
+            Refused::Exists(_) => StatusCode::CONFLICT,
+            Refused::BadTitle => StatusCode::BAD_REQUEST,
+            Refused::NotKept(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Problem::new(status, refused.to_string())
+    })?;
+    let token = issue(&api, &broadcast.id, Role::Host, "Host".into())?;
+    let location = [(header::LOCATION, format!("/api/v1/broadcasts/{}", broadcast.id))];
+    Ok((
+        StatusCode::CREATED,
+        location,
+        Json(Created {
+            broadcast: view(&broadcast),
+            token,
+        }),
+    ))
+}
+
+async fn end(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Problem> {
+    let claims = api.claims(&headers)?;
+    let broadcast = api.find(&id)?;
+    if !matches!(claims.role, Role::Host | Role::Operator) || !claims.covers(&broadcast.id) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "only the host or an operator ends a broadcast",
+        ));
+    }
+    broadcast.end();
+    let mut line = broadcast.line();
+    let ended = tokio::time::timeout(END_WAIT, line.wait_for(|line| line.is_ended()))
+        .await
+        .is_ok();
+    if ended {
+        api.broadcasts
+            .save(&broadcast)
+            .await
+            .map_err(|e| Problem::new(StatusCode::SERVICE_UNAVAILABLE, e.to_string()))?;
+    }
+    let status = if ended {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    };
+    Ok((status, Json(view(&broadcast))))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Guest {
+    name: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Admitted {
+    token: String,
+    name: String,
+}
+
+async fn admit_guest(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    body: Result<Json<Guest>, JsonRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let broadcast = api.find(&id)?;
+    if !broadcast.guests {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "this broadcast admits no guests",
+        ));
+    }
+    let Json(guest) = body.map_err(malformed)?;
+    let name = match guest.name.as_deref().map(str::trim) {
+        None | Some("") => format!("Guest {}", rand::random_range(100..1000)),
+        Some(name) if is_name(name) => name.to_owned(),
+        Some(_) => {
+            let detail = format!("a name is 1 to {MAX_NAME_CHARS} characters, without control characters");
+            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        }
+    };
+    let token = issue(&api, &broadcast.id, Role::Participant, name.clone())?;
+    Ok((StatusCode::CREATED, Json(Admitted { token, name })))
+}
+
+/// Control and bidirectional-override characters could disguise one name as another.
+fn is_name(name: &str) -> bool {
+    let disguising = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    name.chars().count() <= MAX_NAME_CHARS && !name.chars().any(disguising)
+}
+
+fn issue(api: &Api, id: &BroadcastId, role: Role, name: String) -> Result<String, Problem> {
+    api.auth
+        .issue(
+            Grant {
+                broadcast: Some(id.clone()),
+                role,
+                name,
+            },
+            TOKEN_TTL,
+        )
+        .map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
+}
+
+fn malformed(rejection: JsonRejection) -> Problem {
+    Problem::new(rejection.status(), rejection.body_text())
+}
+
+/// Ten lower-case letters and digits: 50 bits, enough that nobody guesses or collides.
+fn random_id() -> BroadcastId {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let letters = (0..10).map(|_| ALPHABET[rand::random_range(0..ALPHABET.len())] as char);
+    letters
+        .collect::<String>()
+        .parse()
+        .unwrap_or_else(|_| unreachable!("the alphabet is legal"))
+}
+
+fn fresh() -> [(header::HeaderName, &'static str); 1] {
+    [(header::CACHE_CONTROL, "no-store")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_be_disguised() {
+        assert!(is_name("Ana María"));
+        assert!(is_name("नमस्ते"));
+        for bad in ["a\nb", "a\u{202e}b", "a\u{200b}b", &"x".repeat(41)] {
+            assert!(!is_name(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn random_ids_are_ids() {
+        assert_ne!(random_id(), random_id());
+    }
+}

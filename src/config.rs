@@ -1,0 +1,113 @@
+//! One TOML file, one section for each stage, unknown keys refused, overridden by the environment:
+//! `LECTERN_TRANSCODER__LINE_DELAY_MS=400` is `line_delay_ms` of `[transcoder]`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use figment::Figment;
+use figment::providers::{Env, Format as _, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+use crate::telemetry::Format;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where HTTP is served.
+    pub listen: SocketAddr,
+    /// The folder that holds all state: secret, record of the rooms, archive.
+    pub data: PathBuf,
+    /// A `tracing` filter, such as `info` or `info,ingest=debug`.
+    pub log: String,
+    pub log_format: Format,
+    pub auth: Auth,
+    pub broadcasts: Broadcasts,
+    pub ingest: ingest::Config,
+    pub transcoder: transcoder::Config,
+    pub packager: packager::Config,
+    pub chat: chat::Config,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// A file with the secret that signs tokens. Without it one is made at first start and kept in the data
+    /// folder.
+    pub secret_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Broadcasts {
+    /// Whether the first publish with a valid host token makes the broadcast.
+    pub create_on_publish: bool,
+    /// Whether broadcasts made by a publish admit guests to their room.
+    pub guests: bool,
+    /// Seconds without a publisher after which a broadcast ends by itself.
+    pub idle_timeout_s: u64,
+    /// Seconds from the publisher's good-bye (DELETE) to the end, in which it may return.
+    pub end_grace_s: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
+            data: "data".into(),
+            log: "info".into(),
+            log_format: Format::Text,
+            auth: Auth::default(),
+            broadcasts: Broadcasts::default(),
+            ingest: ingest::Config::default(),
+            transcoder: transcoder::Config::default(),
+            packager: packager::Config::default(),
+            chat: chat::Config::default(),
+        }
+    }
+}
+
+impl Default for Broadcasts {
+    fn default() -> Self {
+        Broadcasts {
+            create_on_publish: true,
+            guests: true,
+            idle_timeout_s: 600,
+            end_grace_s: 120,
+        }
+    }
+}
+
+impl Config {
+    pub fn load(file: Option<&Path>) -> anyhow::Result<Config> {
+        let mut figment = Figment::from(Serialized::defaults(Config::default()));
+        if let Some(file) = file {
+            anyhow::ensure!(
+                file.is_file(),
+                "there is no configuration file {}",
+                file.display()
+            );
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        // `config`, `data` and `listen` are also options of the command line, which reads them itself.
+        let env = Env::prefixed("LECTERN_").ignore(&["config"]).split("__");
+        let config: Config = figment
+            .merge(env)
+            .extract()
+            .context("the configuration is not valid")?;
+        config.check()?;
+        Ok(config)
+    }
+
+    pub fn to_toml(&self) -> anyhow::Result<String> {
+        toml::to_string_pretty(self).context("cannot print the configuration")
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.broadcasts.idle_timeout_s > 0,
+            "broadcasts.idle_timeout_s must be at least 1"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! The doors of the stages: who may publish, who may enter a room.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use timeline::{BroadcastId, Line, Timeline, WallTime, feed};
+use tokio::sync::watch;
+
+use crate::auth::{Auth, Claims, Denied, Role};
+use crate::broadcasts::{Broadcast, Broadcasts, Refused, Wanted};
+use crate::config;
+
+pub struct Doors {
+    pub auth: Arc<Auth>,
+    pub broadcasts: Broadcasts,
+    pub settings: config::Broadcasts,
+}
+
+#[async_trait]
+impl ingest::Door for Doors {
+    async fn authorize(&self, id: &BroadcastId, bearer: Option<&str>) -> Result<(), ingest::Refusal> {
+        let claims = self
+            .auth
+            .verify(bearer)
+            .map_err(|e| ingest::Refusal::Unauthorized(e.to_string()))?;
+        if claims.role != Role::Host || !claims.covers(id) {
+            return Err(ingest::Refusal::Forbidden(format!(
+                "only a host of {id} may publish to it"
+            )));
+        }
+        Ok(())
+    }
+
+    async fn admit(&self, id: &BroadcastId) -> Result<Arc<dyn ingest::Publication>, ingest::Refusal> {
+        let broadcast = match self.broadcasts.get(id) {
+            Some(broadcast) => broadcast,
+            None if self.settings.create_on_publish => self.create(id).await?,
+            None => return Err(ingest::Refusal::NotFound),
+        };
+        if broadcast.is_ending() {
+            return Err(ingest::Refusal::Ended);
+        }
+        let number = broadcast.arrive();
+        Ok(Arc::new(Publication { broadcast, number }))
+    }
+}
+
+impl Doors {
+    async fn create(&self, id: &BroadcastId) -> Result<Arc<Broadcast>, ingest::Refusal> {
+        let wanted = Wanted {
+            id: id.clone(),
+            title: id.to_string(),
+            guests: self.settings.guests,
+        };
+        match self.broadcasts.create(wanted).await {
+            Ok(broadcast) => Ok(broadcast),
+            // Two first publishes at once: the other one has made it.
+            Err(Refused::Exists(_)) => self.broadcasts.get(id).ok_or(ingest::Refusal::NotFound),
+            Err(error) => Err(ingest::Refusal::Unavailable(error.to_string())),
+        }
+    }
+
+    /// A watcher without a token is a viewer: watching is open.
+    fn person(&self, id: &BroadcastId, token: Option<&str>) -> Result<chat::Person, chat::Refusal> {
+        let claims = match self.auth.verify(token) {
+            Ok(claims) => claims,
+            Err(Denied::Missing) => return Ok(anonymous()),
+            Err(denied) => return Err(chat::Refusal::Unauthorized(denied.to_string())),
+        };
+        if !claims.covers(id) {
+            return Err(chat::Refusal::Forbidden(format!("this token is not for {id}")));
+        }
+        Ok(person(claims))
+    }
+}
+
+fn anonymous() -> chat::Person {
+    let id = format!("viewer-{}", uuid::Uuid::new_v4().simple());
+    chat::Person {
+        id,
+        name: "Viewer".into(),
+        role: chat::Role::Viewer,
+    }
+}
+
+fn person(claims: Claims) -> chat::Person {
+    let role = match claims.role {
+        Role::Host => chat::Role::Host,
+        Role::Moderator | Role::Operator => chat::Role::Moderator,
+        Role::Participant => chat::Role::Participant,
+        Role::Viewer => chat::Role::Viewer,
+    };
+    chat::Person {
+        id: claims.sub,
+        name: claims.name,
+        role,
+    }
+}
+
+struct Publication {
+    broadcast: Arc<Broadcast>,
+    number: u64,
+}
+
+impl ingest::Publication for Publication {
+    fn open(&self, first: WallTime) -> Timeline {
+        self.broadcast.open_line(first)
+    }
+
+    fn feed(&self) -> &feed::Producer {
+        &self.broadcast.source
+    }
+
+    fn left(&self, how: ingest::Left) {
+        self.broadcast.leave(self.number, how == ingest::Left::Deleted);
+    }
+}
+
+#[async_trait]
+impl chat::Gate for Doors {
+    async fn enter(&self, id: &BroadcastId, token: Option<&str>) -> Result<chat::Pass, chat::Refusal> {
+        let person = self.person(id, token)?;
+        let broadcast = self.broadcasts.get(id).ok_or(chat::Refusal::NotFound)?;
+        Ok(chat::Pass {
+            person,
+            line: broadcast.line(),
+        })
+    }
+
+    async fn line(&self, id: &BroadcastId) -> Option<watch::Receiver<Line>> {
+        Some(self.broadcasts.get(id)?.line())
+    }
+}

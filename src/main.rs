@@ -1,0 +1,28 @@
+//! `lectern`: reads the configuration, wires the stages, serves the API, stops cleanly. No media logic.
+
+mod api;
+mod auth;
+mod broadcasts;
+mod cli;
+mod clock;
+mod config;
+mod demo;
+mod doors;
+mod on_air;
+mod pages;
+mod problem;
+mod publish;
+mod server;
+mod telemetry;
+
+use clap::Parser;
+
+fn main() -> std::process::ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lectern: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

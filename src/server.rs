@@ -1,0 +1,218 @@
+//! `lectern serve`: wires the stages, owns the sockets and the stop signal.
+
+use std::future::{Future, IntoFuture};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::serve::ListenerExt;
+use metrics_exporter_prometheus::PrometheusHandle;
+use timeline::{Archive, Line};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tower_http::trace::TraceLayer;
+
+use crate::api::Api;
+use crate::auth::Auth;
+use crate::broadcasts::{Broadcasts, Opened};
+use crate::config::Config;
+use crate::doors::Doors;
+use crate::on_air::OnAir;
+use crate::{demo, pages, telemetry};
+
+/// Connections that are still busy this long after everything else has stopped are cut.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// How often the metrics recorder folds its samples, so that it does not grow between scrapes.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+pub async fn run(config: Config, with_demo: bool) -> anyhow::Result<()> {
+    let stop = stop_signal()?;
+    let server = Server::open(config).await?;
+    let address = server.address;
+    println!("listening on http://{address}");
+    let demo = match with_demo {
+        true => Some(demo::Demo::start(&server.auth, &server.broadcasts, address).await?),
+        false => None,
+    };
+    server.run(stop, demo).await
+}
+
+struct Server {
+    auth: Arc<Auth>,
+    broadcasts: Broadcasts,
+    openings: tokio::sync::mpsc::UnboundedReceiver<Opened>,
+    on_air: OnAir,
+    ready: Arc<AtomicBool>,
+    router: axum::Router,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    async fn open(config: Config) -> anyhow::Result<Server> {
+        let prometheus = telemetry::metrics()?;
+        let auth = Arc::new(Auth::open(&config.auth, &config.data)?);
+        let archive = Arc::new(
+            packager::archive::Disk::open(config.data.join("broadcasts"))
+                .with_context(|| format!("cannot open the archive in {}", config.data.display()))?,
+        );
+        let archive: Arc<dyn Archive> = archive;
+        let (broadcasts, openings) = Broadcasts::open(archive.clone()).await?;
+        let settings = config.broadcasts.clone();
+        let doors = Arc::new(Doors {
+            auth: auth.clone(),
+            broadcasts: broadcasts.clone(),
+            settings,
+        });
+
+        let ingest = ingest::Ingest::bind(config.ingest, doors.clone())
+            .await
+            .context("cannot open the ingest")?;
+        let origin = packager::Origin::new(config.packager, archive.clone());
+        end_interrupted(&broadcasts, &origin).await?;
+        let record = config.data.join("rooms.db");
+        let rooms = chat::Rooms::open(config.chat, &record, archive, doors)
+            .await
+            .with_context(|| format!("cannot open the rooms in {}", record.display()))?;
+        let api = Api {
+            auth: auth.clone(),
+            broadcasts: broadcasts.clone(),
+            guests_by_default: config.broadcasts.guests,
+        };
+
+        let ready = Arc::new(AtomicBool::new(true));
+        let router = axum::Router::new()
+            .merge(ingest.router())
+            .merge(origin.router())
+            .merge(rooms.router())
+            .merge(api.router())
+            .merge(health(ready.clone(), prometheus))
+            .merge(pages::router())
+            .layer(TraceLayer::new_for_http());
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", config.listen))?;
+        let address = listener.local_addr()?;
+        let on_air = OnAir {
+            broadcasts: broadcasts.clone(),
+            settings: config.broadcasts,
+            transcoder: config.transcoder,
+            ingest,
+            origin,
+            rooms,
+        };
+        Ok(Server {
+            auth,
+            broadcasts,
+            openings,
+            on_air,
+            ready,
+            router,
+            listener,
+            address,
+        })
+    }
+
+    /// Serves until `stop` resolves; then ends what is on air, closes the rooms, and lets the last answers out.
+    async fn run(self, stop: impl Future<Output = ()>, demo: Option<demo::Demo>) -> anyhow::Result<()> {
+        let stages_stop = CancellationToken::new();
+        let http_stop = CancellationToken::new();
+        let ingest = self.on_air.ingest.clone();
+        let rooms = self.on_air.rooms.clone();
+        let on_air = tokio::spawn(self.on_air.run(self.openings, stages_stop.clone()));
+        // Parts are small and must leave at once: no waiting for a fuller segment.
+        let listener = self.listener.tap_io(|tcp| {
+            let _ = tcp.set_nodelay(true);
+        });
+        let serve =
+            axum::serve(listener, self.router).with_graceful_shutdown(http_stop.clone().cancelled_owned());
+        let mut http = tokio::spawn(serve.into_future());
+
+        tokio::select! {
+            () = stop => tracing::info!("stopping"),
+            died = &mut http => return died.context("the HTTP server died")?.context("the HTTP server failed"),
+        }
+        self.ready.store(false, Ordering::Release);
+        if let Some(demo) = demo {
+            demo.stop().await;
+        }
+        ingest.shutdown().await;
+        stages_stop.cancel();
+        on_air.await.context("the broadcasts could not be ended")?;
+        rooms.shutdown().await;
+        http_stop.cancel();
+        if tokio::time::timeout(LAST_ANSWERS, http).await.is_err() {
+            tracing::info!("some connections were still open and are cut");
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// A broadcast that was live when the server died is over: what is in the archive becomes its recording.
+async fn end_interrupted(broadcasts: &Broadcasts, origin: &packager::Origin) -> anyhow::Result<()> {
+    for broadcast in broadcasts.list() {
+        let Line::Live { timeline } = *broadcast.line().borrow() else {
+            continue;
+        };
+        let sealed = origin.seal(&broadcast.id).await;
+        let duration =
+            sealed.with_context(|| format!("cannot end {}, which was interrupted", broadcast.id))?;
+        broadcast.ended(timeline, duration);
+        broadcasts.save(&broadcast).await?;
+        tracing::warn!(broadcast = %broadcast.id, %duration, "was interrupted, and has ended");
+    }
+    Ok(())
+}
+
+#[derive(Clone)]
+struct Health {
+    ready: Arc<AtomicBool>,
+    prometheus: PrometheusHandle,
+}
+
+fn health(ready: Arc<AtomicBool>, prometheus: PrometheusHandle) -> axum::Router {
+    tokio::spawn(upkeep(prometheus.clone()));
+    axum::Router::new()
+        .route("/healthz", get(|| async { "alive\n" }))
+        .route("/readyz", get(readyz))
+        .route(
+            "/metrics",
+            get(|State(health): State<Health>| async move { health.prometheus.render() }),
+        )
+        .with_state(Health { ready, prometheus })
+}
+
+async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {
+    match health.ready.load(Ordering::Acquire) {
+        true => (StatusCode::OK, "ready\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+    }
+}
+
+async fn upkeep(prometheus: PrometheusHandle) {
+    let mut tick = tokio::time::interval(METRICS_UPKEEP);
+    loop {
+        tick.tick().await;
+        prometheus.run_upkeep();
+    }
+}
+
+/// Resolves at SIGTERM or SIGINT. The handlers stand from this call on.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,50 @@
+//! Logs and metrics.
+
+use std::io::IsTerminal;
+
+use anyhow::anyhow;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Libraries that tell every step of every session at `info`.
+const QUIET: &str =
+    "rtc=warn,rtc_ice=warn,rtc_dtls=warn,rtc_sctp=warn,rtc_srtp=warn,webrtc=warn,tiny_skia=error";
+
+/// Logs go to stderr; `RUST_LOG` overrides the configured filter.
+pub fn logs(filter: &str, format: Format) -> anyhow::Result<()> {
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(env) if !env.is_empty() => EnvFilter::try_new(env)?,
+        // What the setting says of a library comes later and wins.
+        _ => EnvFilter::try_new(format!("{QUIET},{filter}"))?,
+    };
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        Format::Text => logs.try_init(),
+        Format::Json => logs.json().try_init(),
+    }
+    .map_err(|e| anyhow!("cannot start the log: {e}"))
+}
+
+/// Latencies from a millisecond to ten seconds.
+const SECONDS: [f64; 13] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+pub fn metrics() -> anyhow::Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .install_recorder()?;
+    Ok(handle)
+}
