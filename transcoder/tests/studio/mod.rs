@@ -42,10 +42,11 @@ pub fn config(program: &Path) -> Config {
     }
 }
 
+/// A line that begins once its pictures are encoded, on a busy machine too.
 pub fn job() -> Job {
     Job {
         broadcast: "test".parse::<BroadcastId>().unwrap(),
-        timeline: Timeline::starting(now() + Span::from_millis(1_000)),
+        timeline: Timeline::starting(now() + Span::from_millis(4_000)),
         grid: Grid::default(),
     }
 }
