@@ -10,6 +10,7 @@ mod error;
 mod event;
 mod gate;
 mod keeper;
+mod problem;
 mod record;
 mod replay;
 mod room;

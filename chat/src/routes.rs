@@ -13,8 +13,9 @@ use timeline::BroadcastId;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{Any, CorsLayer};
 
+use crate::problem::Problem;
 use crate::rooms::Rooms;
-use crate::{Error, Event, Refusal, socket};
+use crate::{Error, Event, socket};
 
 /// Events in one page: about 150 KB. Whoever wants more asks again behind the last one.
 const PAGE: u64 = 500;
@@ -106,7 +107,10 @@ async fn messages(
 
 async fn index(State(rooms): State<Rooms>, Path(id): Path<String>) -> Result<Response, Problem> {
     let broadcast = broadcast(&id)?;
-    let (index, over) = rooms.replay_index(&broadcast).await?.ok_or_else(unknown)?;
+    let (index, over) = rooms
+        .replay_index(&broadcast)
+        .await?
+        .ok_or_else(Problem::unknown)?;
     Ok(json(
         index,
         if over {
@@ -141,11 +145,7 @@ fn json(body: bytes::Bytes, cached: &'static str) -> Response {
 }
 
 fn broadcast(id: &str) -> Result<BroadcastId, Problem> {
-    id.parse().map_err(|_| unknown())
-}
-
-fn unknown() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "there is no such broadcast")
+    id.parse().map_err(|_| Problem::unknown())
 }
 
 /// The token, if there is one. What is no bearer's is a mistake, not an absence.
@@ -160,72 +160,5 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
             StatusCode::UNAUTHORIZED,
             "Authorization has to be a Bearer token",
         )),
-    }
-}
-
-/// Errors over HTTP: RFC 9457 problem documents.
-#[derive(Debug)]
-struct Problem {
-    status: StatusCode,
-    detail: String,
-}
-
-impl Problem {
-    fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Problem {
-            status,
-            detail: detail.into(),
-        }
-    }
-}
-
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Unknown => unknown(),
-            error => {
-                tracing::error!(%error, "a request to a room failed");
-                Problem::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "the room cannot be read now: try again",
-                )
-            }
-        }
-    }
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Unauthorized(why) => Problem::new(StatusCode::UNAUTHORIZED, why),
-            Refusal::Forbidden(why) => Problem::new(StatusCode::FORBIDDEN, why),
-            Refusal::NotFound => unknown(),
-        }
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let body = serde_json::json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason().unwrap_or("Error"),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
-        let headers = [
-            (header::CONTENT_TYPE, "application/problem+json"),
-            (header::CACHE_CONTROL, "no-store"),
-        ];
-        let mut response = (self.status, headers, body.to_string()).into_response();
-        let extra = match self.status {
-            StatusCode::UNAUTHORIZED => (header::WWW_AUTHENTICATE, "Bearer"),
-            StatusCode::SERVICE_UNAVAILABLE => (header::RETRY_AFTER, "5"),
-            StatusCode::UPGRADE_REQUIRED => (header::UPGRADE, "websocket"),
-            _ => return response,
-        };
-        response
-            .headers_mut()
-            .insert(extra.0, axum::http::HeaderValue::from_static(extra.1));
-        response
     }
 }

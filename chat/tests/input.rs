@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 async fn first_frame(school: &School, broadcast: &str, message: Message) -> (Option<String>, u16) {
     let mut client = school.connect(broadcast).await;
     client.send_raw(message).await;

@@ -334,3 +334,25 @@ async fn a_room_leaves_the_memory_and_is_taken_up_again() {
         assert_eq!(school.replayed("chemistry").await.len() as u64, n);
     }
 }
+
+#[tokio::test]
+async fn what_could_not_be_stored_is_refused_and_leaves_no_hole() {
+    let school = School::open().await;
+    let mut ana = school.join("algebra", "participant", "ana").await;
+    ana.said("a1", "before").await;
+    // Another writer holds the file for longer than ours waits for it.
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(school.database());
+    let mut other = sqlx::sqlite::SqlitePool::connect_with(options)
+        .await
+        .unwrap()
+        .acquire()
+        .await
+        .unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *other).await.unwrap();
+    ana.say("a2", "lost").await;
+    assert_eq!(ana.refused().await, "unavailable");
+    sqlx::query("ROLLBACK").execute(&mut *other).await.unwrap();
+    assert_eq!(ana.said("a2", "sent again").await, 2);
+    assert_eq!(bodies(&ana.events_until(2).await), ["before", "sent again"]);
+    assert_eq!(school.replayed("algebra").await, ["before", "sent again"]);
+}

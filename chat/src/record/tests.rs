@@ -92,7 +92,7 @@ async fn the_record_knows_where_the_replay_stands() {
     record.append(&id, vec![text(1, 0)]).await.unwrap();
     record.ended(&id).await.unwrap();
     assert!(!record.is_settled(&id).await.unwrap());
-    assert_eq!(record.unsettled().await.unwrap(), [id.clone()]);
+    assert_eq!(record.unsettled().await.unwrap(), std::slice::from_ref(&id));
     record
         .sealed(
             &id,

@@ -196,9 +196,7 @@ impl Windows {
     /// new object itself.
     pub fn sealed(&mut self, unsealed: &Unsealed) -> Option<String> {
         let listed = unsealed.version.as_ref().map(|version| version.listed.clone());
-        let Some(window) = self.windows.get_mut(&unsealed.n) else {
-            return None;
-        };
+        let window = self.windows.get_mut(&unsealed.n)?;
         if window.purged > unsealed.upto {
             return listed.map(|listed| listed.name);
         }

@@ -1,10 +1,12 @@
 //! A school: rooms on a real socket, with a real record, a gate that knows a few broadcasts, and an archive in
 //! memory that outlives the server.
 #![allow(dead_code, reason = "each story uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -38,9 +40,12 @@ pub struct School {
 #[derive(Default)]
 pub struct Lines(Mutex<HashMap<BroadcastId, watch::Sender<Line>>>);
 
-/// An archive that counts nothing and loses nothing.
+/// An archive that loses nothing, but can be out of order.
 #[derive(Default)]
-pub struct Shelf(pub Mutex<BTreeMap<String, Object>>);
+pub struct Shelf {
+    objects: Mutex<BTreeMap<String, Object>>,
+    pub broken: AtomicBool,
+}
 
 pub fn id(name: &str) -> BroadcastId {
     name.parse().unwrap()
@@ -451,28 +456,44 @@ impl Gate for Lines {
 
 impl Shelf {
     pub fn keys(&self) -> Vec<String> {
-        self.0.lock().unwrap().keys().cloned().collect()
+        self.objects.lock().unwrap().keys().cloned().collect()
+    }
+
+    pub fn json(&self, key: &str) -> Value {
+        serde_json::from_slice(&self.objects.lock().unwrap()[key].body).unwrap()
     }
 
     /// Everything that is kept, as one text.
     pub fn text(&self) -> String {
-        let objects = self.0.lock().unwrap();
+        let objects = self.objects.lock().unwrap();
         objects
             .values()
             .map(|object| String::from_utf8_lossy(&object.body).into_owned())
             .collect()
+    }
+
+    fn check(&self) -> Result<(), ArchiveError> {
+        match self.broken.load(Ordering::Acquire) {
+            true => Err(ArchiveError::Io {
+                key: "any".into(),
+                source: std::io::Error::other("out of order"),
+            }),
+            false => Ok(()),
+        }
     }
 }
 
 #[async_trait]
 impl Archive for Shelf {
     async fn put(&self, key: &str, object: Object) -> Result<(), ArchiveError> {
-        self.0.lock().unwrap().insert(key.into(), object);
+        self.check()?;
+        self.objects.lock().unwrap().insert(key.into(), object);
         Ok(())
     }
 
     async fn get(&self, key: &str) -> Result<Object, ArchiveError> {
-        self.0
+        self.check()?;
+        self.objects
             .lock()
             .unwrap()
             .get(key)
@@ -481,17 +502,31 @@ impl Archive for Shelf {
     }
 
     async fn delete(&self, key: &str) -> Result<(), ArchiveError> {
-        self.0.lock().unwrap().remove(key);
+        self.check()?;
+        self.objects.lock().unwrap().remove(key);
         Ok(())
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<String>, ArchiveError> {
+        self.check()?;
         let prefix = format!("{folder}/");
-        let objects = self.0.lock().unwrap();
+        let objects = self.objects.lock().unwrap();
         let below = objects
             .keys()
             .filter_map(|key| key.strip_prefix(&prefix)?.split('/').next());
-        let names: std::collections::BTreeSet<_> = below.map(str::to_owned).collect();
+        let names: BTreeSet<_> = below.map(str::to_owned).collect();
         Ok(names.into_iter().collect())
     }
+}
+
+/// Waits for what the server does by itself.
+pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("still not: {what}"));
 }

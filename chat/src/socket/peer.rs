@@ -1,0 +1,165 @@
+//! The other end of a WebSocket: what it sends is understood or refused, and no write waits for ever.
+
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use timeline::BroadcastId;
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite;
+
+use crate::room::{Code, Refused, Resume};
+use crate::wire::{Close, FromClient, ToClient};
+use crate::{Config, Error, Refusal};
+
+/// How long a peer may take to hear that it is closed.
+const GOOD_BYE: Duration = Duration::from_secs(2);
+
+/// After a frame that cannot be read nothing more can: so long the peer may read why before the socket goes.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// The other end of the socket.
+pub struct Peer {
+    pub socket: WebSocket,
+    pub config: Config,
+    pub heard: Instant,
+    /// A frame could not be read: nothing more will be.
+    broken: bool,
+}
+
+/// How a visit ends.
+pub enum End {
+    /// The peer has left or is dead.
+    Gone,
+    Close(Close),
+}
+
+impl Peer {
+    pub fn new(socket: WebSocket, config: Config) -> Peer {
+        Peer {
+            socket,
+            config,
+            heard: Instant::now(),
+            broken: false,
+        }
+    }
+
+    pub async fn first_frame(&mut self) -> Result<(Option<String>, Option<Resume>), End> {
+        loop {
+            let message = self.socket.recv().await;
+            match self.understand(message)? {
+                Heard::Nothing => {}
+                Heard::Frame(Ok(FromClient::Join { token, resume })) => return Ok((token, resume)),
+                Heard::Frame(Ok(_)) => {
+                    let refused = Refused::malformed("the first frame has to be a join");
+                    return Err(self.refuse_and_close(&refused, Close::Malformed).await);
+                }
+                Heard::Frame(Err((_, refused))) => {
+                    return Err(self.refuse_and_close(&refused, Close::Malformed).await);
+                }
+            }
+        }
+    }
+
+    pub fn understand(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<Heard, End> {
+        let message = message.ok_or(End::Gone)?.map_err(|error| {
+            self.broken = true;
+            broken(error)
+        })?;
+        self.heard = Instant::now();
+        match message {
+            Message::Text(text) => Ok(Heard::Frame(FromClient::read(&text))),
+            Message::Binary(_) => Ok(Heard::Frame(Err((
+                None,
+                Refused::malformed("frames are JSON text"),
+            )))),
+            Message::Ping(_) | Message::Pong(_) => Ok(Heard::Nothing),
+            Message::Close(_) => Err(End::Gone),
+        }
+    }
+
+    pub async fn send(&mut self, message: Message) -> Result<(), End> {
+        let limit = Duration::from_millis(self.config.write_ms);
+        match timeout(limit, self.socket.send(message)).await {
+            Ok(sent) => sent.map_err(|_| End::Gone),
+            Err(_) => {
+                metrics::counter!("lectern_chat_slow_readers_total", "how" => "closed").increment(1);
+                Err(End::Close(Close::SlowReader))
+            }
+        }
+    }
+
+    pub async fn tell(&mut self, frame: &ToClient<'_>) -> Result<(), End> {
+        self.send(Message::Text(frame.to_text())).await
+    }
+
+    pub async fn refuse(&mut self, reference: Option<&str>, refused: &Refused) -> Result<(), End> {
+        metrics::counter!("lectern_chat_refused_total", "code" => refused.code.name()).increment(1);
+        self.tell(&ToClient::Refused { reference, refused }).await
+    }
+
+    pub async fn refuse_and_close(&mut self, refused: &Refused, close: Close) -> End {
+        match self.refuse(None, refused).await {
+            Ok(()) => End::Close(close),
+            Err(end) => end,
+        }
+    }
+
+    pub async fn turn_away(&mut self, refusal: Refusal) -> End {
+        let (code, message, close) = match refusal {
+            Refusal::Unauthorized(why) => (Code::Unauthorized, why, Close::Unauthorized),
+            Refusal::Forbidden(why) => (Code::Forbidden, why, Close::Forbidden),
+            Refusal::NotFound => (
+                Code::NotFound,
+                "there is no such broadcast".into(),
+                Close::Unknown,
+            ),
+        };
+        self.refuse_and_close(&Refused::new(code, message), close).await
+    }
+
+    /// Our fault.
+    pub async fn fail(&mut self, broadcast: &BroadcastId, error: &Error) -> End {
+        tracing::error!(%broadcast, %error, "the room cannot be entered");
+        self.refuse_and_close(&Refused::unavailable(), Close::TryAgainLater)
+            .await
+    }
+
+    /// Says why, and waits a moment for the peer to hear it: a socket that goes with unread bytes in it takes the
+    /// reason along.
+    pub async fn close(&mut self, close: Close) {
+        let frame = CloseFrame {
+            code: close.code(),
+            reason: close.reason().into(),
+        };
+        if !matches!(
+            timeout(GOOD_BYE, self.socket.send(Message::Close(Some(frame)))).await,
+            Ok(Ok(()))
+        ) {
+            return;
+        }
+        if self.broken {
+            return tokio::time::sleep(LINGER).await;
+        }
+        let _ = timeout(GOOD_BYE, async {
+            while let Some(Ok(_)) = self.socket.recv().await {}
+        })
+        .await;
+    }
+}
+
+pub enum Heard {
+    Nothing,
+    Frame(Result<FromClient, (Option<String>, Refused)>),
+}
+
+/// A frame that could not be read.
+fn broken(error: axum::Error) -> End {
+    use tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
+    match error.into_inner().downcast_ref() {
+        Some(tungstenite::Error::Capacity(_)) => End::Close(Close::TooBig),
+        Some(tungstenite::Error::Utf8(_)) => End::Close(Close::Malformed),
+        Some(tungstenite::Error::Protocol(ResetWithoutClosingHandshake)) => End::Gone,
+        Some(tungstenite::Error::Protocol(_)) => End::Close(Close::Malformed),
+        _ => End::Gone,
+    }
+}
