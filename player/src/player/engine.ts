@@ -9,7 +9,7 @@ export interface Level {
   bitrate: number;
 }
 
-/** Tells `ready`, `levels` and `trouble` (detail: in words, or null when it is over). */
+/** Tells `ready`, `levels`, `trouble` (detail: in words, or null when it is over) and `over` (nothing more will come). */
 export interface Engine extends EventTarget {
   /** The wall time of the picture on show, from PROGRAM-DATE-TIME. */
   readonly playingDate: Date | null;

@@ -1,5 +1,5 @@
 /** hls.js, set up for low latency, and kept going whatever happens while the page is open. */
-import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Fragment, type HlsConfig } from 'hls.js';
+import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Fragment, type HlsConfig, type LevelDetails } from 'hls.js';
 import workerPath from 'hls.js/dist/hls.worker.js?url';
 import { Backoff } from '../core/backoff';
 import { lowerBound } from '../core/message';
@@ -13,6 +13,11 @@ const RELAPSE_MS = 5_000;
 /** A live playlist that has not grown for this long is asked for anew. */
 const STALE_S = 12;
 const CHECK_MS = 1_000;
+/** Standing still nearer to the end than this is waiting for the last segment. */
+const LAST_S = 3.5;
+/** Nobody misses so little. */
+const CRUMB_S = 0.5;
+const STUCK_CHECKS = 3;
 
 const CONFIG: Partial<HlsConfig> = {
   lowLatencyMode: true,
@@ -35,6 +40,8 @@ export class HlsEngine extends EventTarget implements Engine {
   #checking: ReturnType<typeof setInterval>;
   #mediaErrorAt = -Infinity;
   #level = -1;
+  #lastTimeS = NaN;
+  #stillFor = 0;
   #catchUp = true;
 
   constructor(
@@ -102,8 +109,8 @@ export class HlsEngine extends EventTarget implements Engine {
     this.#hls.destroy();
   }
 
-  #build(): void {
-    const hls = new Hls({ ...CONFIG, maxLiveSyncPlaybackRate: this.#catchUp ? CATCH_UP_RATE : 1 });
+  #build(startPosition = -1): void {
+    const hls = new Hls({ ...CONFIG, startPosition, maxLiveSyncPlaybackRate: this.#catchUp ? CATCH_UP_RATE : 1 });
     this.#hls = hls;
     hls.on(Events.MANIFEST_PARSED, () => {
       if (this.#level >= 0) hls.nextLevel = this.#level;
@@ -145,13 +152,12 @@ export class HlsEngine extends EventTarget implements Engine {
   }
 
   #rebuild(): void {
-    const { currentTime, paused } = this.video;
+    const { paused, currentTime } = this.video;
+    // What is live starts at the live edge again.
+    const startPosition = this.live ? -1 : currentTime;
     this.#hls.destroy();
-    this.#build();
-    this.#hls.once(Events.LEVEL_LOADED, (_, { details }) => {
-      if (!details.live) this.video.currentTime = currentTime;
-      if (!paused) void this.video.play().catch(() => undefined);
-    });
+    this.#build(startPosition);
+    if (!paused) void this.video.play().catch(() => undefined);
   }
 
   #recovered(): void {
@@ -163,10 +169,31 @@ export class HlsEngine extends EventTarget implements Engine {
     this.dispatchEvent(new CustomEvent('trouble', { detail: words }));
   }
 
-  /** hls.js stops asking for a playlist that did not change for ten times; a broadcast may go on much later. */
   #check(): void {
     const details = this.#hls.latestLevelDetails;
-    if (!details?.live || details.age < STALE_S) return;
+    if (details?.live) this.#checkAge(details);
+    else if (details) this.#checkEnd(details);
+  }
+
+  /**
+   * hls.js can miss the last parts when they come in the same update as EXT-X-ENDLIST, or when sound and picture end a
+   * few milliseconds apart: it takes the last segment for loaded, and waits for its end for ever.
+   */
+  #checkEnd({ edge }: LevelDetails): void {
+    const { currentTime, paused, ended } = this.video;
+    const still = !paused && !ended && currentTime === this.#lastTimeS;
+    this.#lastTimeS = currentTime;
+    this.#stillFor = still ? this.#stillFor + 1 : 0;
+    if (this.#stillFor < STUCK_CHECKS) return;
+    this.#stillFor = 0;
+    if (edge - currentTime < CRUMB_S) this.dispatchEvent(new Event('over'));
+    // Started anew it loads the last segment whole.
+    else if (edge - currentTime < LAST_S) this.#rebuild();
+  }
+
+  /** hls.js stops asking for a playlist that did not change for ten times; a broadcast may go on much later. */
+  #checkAge(details: LevelDetails): void {
+    if (details.age < STALE_S) return;
     this.#trouble('Nothing new arrives from the server. Trying again…');
     details.advancedDateTime = Date.now();
     this.#hls.stopLoad();

@@ -49,6 +49,8 @@ export class LecternPlayer extends LitElement implements Playhead {
   #silenced = false;
   /** It has been playing since the last jump: standing still now is a stall. */
   #moving = false;
+  /** It was played to its end, whether or not the video knows. */
+  #over = false;
 
   constructor() {
     super();
@@ -141,6 +143,7 @@ export class LecternPlayer extends LitElement implements Playhead {
     video.addEventListener('seeking', () => this.#jumped(video));
     video.addEventListener('playing', () => (this.#moving = true));
     video.addEventListener('pause', () => this.#paused(video));
+    video.addEventListener('ended', () => this.#finish(video));
     video.addEventListener('waiting', () => this.#stalled(video));
     video.addEventListener('volumechange', () => (this.#silenced &&= video.muted));
   }
@@ -157,6 +160,7 @@ export class LecternPlayer extends LitElement implements Playhead {
     this.#engine = engine;
     engine.addEventListener('levels', () => this.#renditions.replace(engine.levels));
     engine.addEventListener('trouble', (event) => this.#troubled((event as CustomEvent<string | null>).detail));
+    engine.addEventListener('over', () => this.#finish(video));
     engine.addEventListener('ready', () => void this.#begin(video), { once: true });
   }
 
@@ -198,8 +202,14 @@ export class LecternPlayer extends LitElement implements Playhead {
     this.requestUpdate();
   };
 
+  #finish(video: HTMLVideoElement): void {
+    this.#over = true;
+    if (!video.paused) video.pause();
+    this.requestUpdate();
+  }
+
   #jumped(video: HTMLVideoElement): void {
-    this.#moving = false;
+    this.#moving = this.#over = false;
     if (this.#engine?.live && this.#lastTimeS - video.currentTime > REWOUND_S) this.#follow(false);
     this.#moved();
   }
@@ -306,7 +316,7 @@ export class LecternPlayer extends LitElement implements Playhead {
       </div>`;
     }
     if (broadcast.state !== 'ended' || !video) return nothing;
-    if (video.ended) {
+    if (this.#over) {
       return html`<div class="overlay over">
         <h2>The lecture has ended</h2>
         <button class="button primary" @click=${() => this.#replay()}>${icons.play} Watch from the beginning</button>
