@@ -7,6 +7,8 @@ export interface Playhead extends EventTarget {
   readonly mediaTicks: Ticks | null;
   /** How far behind the server's clock that picture is; null where nothing plays or all is over. */
   readonly latencyMs: number | null;
+  /** The viewer wants to be at the live edge, wherever a slow connection leaves them just now. */
+  readonly following: boolean;
   /** 0 while it stands still. */
   readonly rate: number;
   goLive(): void;

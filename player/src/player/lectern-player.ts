@@ -243,13 +243,13 @@ export class LecternPlayer extends LitElement implements Playhead {
         <video slot="media" playsinline preload="auto"></video>
         ${begun ? this.#chrome() : nothing}
       </media-controller>
+      ${begun ? html`<div class="pills">${this.#pills()}</div>` : nothing}
       ${this.#overlay()}
     `;
   }
 
   #chrome() {
     return html`
-      <div slot="top-chrome" class="pills">${this.#pills()}</div>
       <media-loading-indicator slot="centered-chrome" noautohide></media-loading-indicator>
       <media-settings-menu id="settings" hidden anchor="settings-button">
         <media-settings-menu-item ?hidden=${this.#following && this.#engine?.live !== false}>

@@ -54,7 +54,10 @@ export class LecternRoom extends LitElement {
   #view: View | null = null;
   #newAtEdge = 0;
   #rendered = RENDERED;
+  /** At the bottom, and staying there. */
   #stuck = true;
+  #scrollTop = 0;
+  #resizes = new ResizeObserver(() => this.#keepAtBottom());
   #unread = 0;
   #confirming: number | null = null;
   #active: number | null = null;
@@ -121,10 +124,13 @@ export class LecternRoom extends LitElement {
     `;
   }
 
+  protected override firstUpdated(): void {
+    // What stands below the list grows and shrinks: a form, a hint, a phone's keyboard.
+    if (this.#listElement) this.#resizes.observe(this.#listElement);
+  }
+
   protected override updated(): void {
-    if (!this.#stuck) return;
-    const list = this.#listElement;
-    if (list) list.scrollTop = list.scrollHeight;
+    this.#keepAtBottom();
   }
 
   // --- what is shown
@@ -295,7 +301,7 @@ export class LecternRoom extends LitElement {
     if (!this.playhead) return 'live';
     if (this.#ended) return 'replay';
     const behind = this.playhead.latencyMs;
-    return behind !== null && isRewound(this.#mode === 'rewound', behind) ? 'rewound' : 'live';
+    return !this.playhead.following && behind !== null && isRewound(this.#mode === 'rewound', behind) ? 'rewound' : 'live';
   }
 
   #turn(mode: Mode): void {
@@ -336,9 +342,18 @@ export class LecternRoom extends LitElement {
     return this.renderRoot.querySelector('ol');
   }
 
+  #keepAtBottom(): void {
+    const list = this.#listElement;
+    if (list && this.#stuck) list.scrollTop = list.scrollHeight;
+  }
+
   #scrolled(event: Event): void {
     const list = event.currentTarget as HTMLElement;
-    this.#stuck = list.scrollHeight - list.scrollTop - list.clientHeight < BOTTOM_PX;
+    const upwards = list.scrollTop < this.#scrollTop;
+    this.#scrollTop = list.scrollTop;
+    if (list.scrollHeight - list.scrollTop - list.clientHeight < BOTTOM_PX) this.#stuck = true;
+    // Only somebody who scrolls up wants to stay there; a longer list or a smaller box is no wish.
+    else if (upwards) this.#stuck = false;
     if (!this.#stuck || this.#unread === 0) return;
     this.#unread = 0;
     this.requestUpdate();
