@@ -16,3 +16,6 @@ export interface Playhead extends EventTarget {
 
 /** The playhead moved, jumped, stopped or went on. */
 export const MOVED = 'playheadmove';
+
+/** A picture was shown: where timers come late, on a busy machine, these still come with the picture. */
+export const SHOWN = 'playheadshown';

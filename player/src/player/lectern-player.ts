@@ -13,7 +13,7 @@ import { ServerClock } from '../core/clock';
 import { LiveGuard } from '../core/edge';
 import { clockTime, latency, positionTime } from '../core/format';
 import { ticksAt, TICKS_PER_SECOND, wallAt, type Ticks } from '../core/time';
-import { MOVED, type Playhead } from '../playhead';
+import { MOVED, SHOWN, type Playhead } from '../playhead';
 import { icons } from '../style/icons';
 import { baseStyles, sheet } from '../style/shared';
 import type { Engine, Level } from './engine';
@@ -140,6 +140,7 @@ export class LecternPlayer extends LitElement implements Playhead {
     for (const type of ['timeupdate', 'play', 'playing', 'pause', 'waiting', 'ratechange', 'seeked', 'ended', 'durationchange']) {
       video.addEventListener(type, this.#moved);
     }
+    this.#watchPictures(video);
     video.addEventListener('seeking', () => this.#jumped(video));
     video.addEventListener('playing', () => (this.#moving = true));
     video.addEventListener('pause', () => this.#paused(video));
@@ -206,6 +207,16 @@ export class LecternPlayer extends LitElement implements Playhead {
     this.#over = true;
     if (!video.paused) video.pause();
     this.requestUpdate();
+  }
+
+  #watchPictures(video: HTMLVideoElement): void {
+    // Firefox before 132 has none; the timers of who listens do without.
+    if (!('requestVideoFrameCallback' in video)) return;
+    const shown = () => {
+      this.dispatchEvent(new Event(SHOWN));
+      video.requestVideoFrameCallback(shown);
+    };
+    video.requestVideoFrameCallback(shown);
   }
 
   #jumped(video: HTMLVideoElement): void {

@@ -15,7 +15,7 @@ import type { View } from '../core/replay';
 import { TICKS_PER_MS } from '../core/time';
 import type { TextEvent } from '../core/wire';
 import { guestToken, rememberGuest } from '../identity';
-import { MOVED, type Playhead } from '../playhead';
+import { MOVED, SHOWN, type Playhead } from '../playhead';
 import { icons } from '../style/icons';
 import { baseStyles, sheet } from '../style/shared';
 import './composer';
@@ -84,7 +84,7 @@ export class LecternRoom extends LitElement {
     clearTimeout(this.#look);
     this.connection?.close();
     this.connection = null;
-    this.playhead?.removeEventListener(MOVED, this.#follow);
+    this.#leave(this.playhead);
   }
 
   /** What is in the list now, oldest first. */
@@ -99,8 +99,9 @@ export class LecternRoom extends LitElement {
 
   protected override willUpdate(changed: PropertyValues): void {
     if (changed.has('playhead')) {
-      (changed.get('playhead') as Playhead | null | undefined)?.removeEventListener(MOVED, this.#follow);
+      this.#leave(changed.get('playhead') as Playhead | null | undefined);
       this.playhead?.addEventListener(MOVED, this.#follow);
+      this.playhead?.addEventListener(SHOWN, this.#glance);
     }
     if (changed.has('broadcast') && this.broadcast) this.#open(this.broadcast);
   }
@@ -296,6 +297,18 @@ export class LecternRoom extends LitElement {
     if (mode !== this.#mode) this.#turn(mode);
     this.#showReplay();
   };
+
+  /** With each picture: two comparisons, mostly. */
+  readonly #glance = (): void => {
+    const [view, position] = [this.#view, this.playhead?.mediaTicks];
+    if (this.#mode === 'live' || !view || position == null) return;
+    if (position < view.from || position >= view.until) this.#showReplay();
+  };
+
+  #leave(playhead: Playhead | null | undefined): void {
+    playhead?.removeEventListener(MOVED, this.#follow);
+    playhead?.removeEventListener(SHOWN, this.#glance);
+  }
 
   #modeNow(): Mode {
     if (!this.playhead) return 'live';
