@@ -130,7 +130,7 @@ export class LecternStudio extends LitElement {
         : html`<button class="button go" @click=${() => void publisher?.stop()}>Stop</button>`}
       <div class="state">
         <p role="status"><b>${STATES[state]}</b></p>
-        ${publisher?.upstream ? figures(publisher.upstream) : html`<p class="dim">${HINTS[state]}</p>`}
+        ${publisher?.upstream ? figures(publisher.upstream, publisher.limitedFor > LIMITED_S) : html`<p class="dim">${HINTS[state]}</p>`}
       </div>
     </div>`;
   }
@@ -211,8 +211,11 @@ const HINTS = {
   reconnecting: 'The connection was lost. Your students see the last picture; it goes on by itself.',
 };
 
+/** A browser begins low and takes its time to find out what the path carries. */
+const LIMITED_S = 20;
+
 /** What goes out, in one line. */
-function figures({ kbps, fps, width, height, roundTripMs, lossPercent, limitedBy }: Upstream): TemplateResult {
+function figures({ kbps, fps, width, height, roundTripMs, lossPercent, limitedBy }: Upstream, limited: boolean): TemplateResult {
   const parts = [
     bitrate(kbps),
     width && height ? `${width} × ${height}` : null,
@@ -221,7 +224,7 @@ function figures({ kbps, fps, width, height, roundTripMs, lossPercent, limitedBy
     lossPercent >= 1 ? `${lossPercent.toFixed(0)} % lost` : null,
   ].filter((part) => part !== null);
   const limit = { bandwidth: 'Your upload is too slow for the full quality.', cpu: 'This computer is too busy for the full quality.' };
-  return html`<p class="figures">${parts.join(' · ')}</p>${limitedBy ? html`<p class="dim">${limit[limitedBy]}</p>` : nothing}`;
+  return html`<p class="figures">${parts.join(' · ')}</p>${limited && limitedBy ? html`<p class="dim">${limit[limitedBy]}</p>` : nothing}`;
 }
 
 function select(chosen: string, devices: readonly MediaDeviceInfo[], more: readonly [string, string][], choose: (id: string) => void, disabled: boolean): TemplateResult {

@@ -18,6 +18,8 @@ export class Publisher extends EventTarget {
   /** Why it is not on air, in words. */
   problem: Problem | null = null;
   upstream: Upstream | null = null;
+  /** For so many readings on end the browser sent less than it should; the first are its start. */
+  limitedFor = 0;
   #session: WhipSession | null = null;
   #stream = new MediaStream();
   #backoff = new Backoff(500, 8_000);
@@ -139,7 +141,7 @@ export class Publisher extends EventTarget {
   #forget(): void {
     clearTimeout(this.#watch);
     clearInterval(this.#measuring);
-    [this.#session, this.#reading, this.upstream] = [null, null, null];
+    [this.#session, this.#reading, this.upstream, this.limitedFor] = [null, null, null, 0];
   }
 
   #measure(session: WhipSession): void {
@@ -154,6 +156,7 @@ export class Publisher extends EventTarget {
     report.forEach((stat: Record<string, unknown>) => stats.push(stat));
     const now = reading(performance.now(), stats);
     if (this.#reading) this.upstream = upstream(this.#reading, now);
+    this.limitedFor = this.upstream?.limitedBy ? this.limitedFor + 1 : 0;
     this.#reading = now;
     this.dispatchEvent(new Event('change'));
   }
