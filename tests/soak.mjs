@@ -1,6 +1,6 @@
 /**
  * The soak: the demo, watched by Chromium for some minutes. No stall, and memory that does not grow.
- * Usage: node soak.mjs [MINUTES] (10 without; or LECTERN_SOAK_MINUTES)
+ * Usage: node soak.mjs [MINUTES] (10 without; or SOAK_MINUTES)
  */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,7 +10,7 @@ import { summary } from './harness/measure.mjs';
 import { until } from './harness/until.mjs';
 import { Viewer } from './harness/viewer.mjs';
 
-const MINUTES = Number(process.argv[2] ?? process.env.LECTERN_SOAK_MINUTES ?? 10);
+const MINUTES = Number(process.argv[2] ?? process.env.SOAK_MINUTES ?? 10);
 const SAMPLE_MS = 5_000;
 /** Buffers fill and caches warm before memory is compared; of a short soak, its first half. */
 const WARM_UP_MS = Math.min(60_000, MINUTES * 30_000);

@@ -40,7 +40,11 @@ export async function newWindow(browser, name, options = {}) {
   mkdirSync(OUT, { recursive: true });
   const note = (line) => appendFileSync(join(OUT, `${name}.console.log`), `${new Date().toISOString()} ${line}\n`);
   page.on('console', (message) => note(`${message.type()}: ${message.text()}`));
-  page.on('pageerror', (error) => note(`error: ${error.stack}`));
+  page.errors = [];
+  page.on('pageerror', (error) => {
+    note(`error: ${error.stack}`);
+    page.errors.push(error.message);
+  });
   return page;
 }
 

@@ -10,13 +10,19 @@ import { Final, until } from './until.mjs';
 const run = promisify(execFile);
 const TESTS = join(import.meta.dirname, '..');
 export const OUT = join(TESTS, 'out');
-export const BINARY = process.env.LECTERN_BIN ?? join(TESTS, '../target/debug/lectern');
+export const BINARY = process.env.TEST_LECTERN ?? join(TESTS, '../target/debug/lectern');
+/** Whatever the caller's shell says to its own Lectern is not for this one. */
+const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('LECTERN_')));
 /** Longer than any clean shutdown may take: segments closed, rooms flushed. */
 const SHUTDOWN_MS = 20_000;
 
-/** A ladder for two shared cores, where the story is not about the picture's size. */
+/**
+ * A ladder for two shared cores, where the story is not about the picture's size; and the line delay of a long path:
+ * a publisher, an encoder and a browser that share two cores are not on time within the 150 ms of the default.
+ */
 export const SMALL_LADDER = `
 [transcoder]
+line_delay_ms = 400
 rungs = [
   { name = "360p", height = 360, bitrate_kbps = 800 },
   { name = "180p", height = 180, bitrate_kbps = 250 },
@@ -49,9 +55,9 @@ export class Lectern {
   }
 
   async #listen() {
-    if (!existsSync(BINARY)) throw new Error(`no binary at ${BINARY}: build it first (cargo build), or set LECTERN_BIN`);
+    if (!existsSync(BINARY)) throw new Error(`no binary at ${BINARY}: build it first (cargo build), or name another with TEST_LECTERN`);
     const args = ['serve', '--config', this.configFile, '--listen', '127.0.0.1:0', '--data', this.data, ...this.args];
-    this.process = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NO_COLOR: '1' } });
+    this.process = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'], env: ENVIRONMENT });
     const log = createWriteStream(this.log, { flags: 'a' });
     let text = '';
     const take = (chunk) => {
@@ -103,7 +109,7 @@ export class Lectern {
   async token(broadcast, role, { name = role, ttl } = {}) {
     const args = ['token', '--role', role, '--name', name, '--data', this.data, '--config', this.configFile];
     args.push(...(broadcast ? ['--broadcast', broadcast] : ['--all']), ...(ttl ? ['--ttl', ttl] : []));
-    return (await run(BINARY, args)).stdout.trim();
+    return (await run(BINARY, args, { env: ENVIRONMENT })).stdout.trim();
   }
 
   /** Makes a broadcast through the API. @returns the broadcast with its host `token` */

@@ -43,6 +43,7 @@ export function lipSync({ pictures, beeps }) {
 
 /** @param {number[]} values ms */
 export function summary(values) {
+  if (values.length === 0) return 'nothing to measure';
   const [p50, p95, max] = [quantile(values, 0.5), quantile(values, 0.95), Math.max(...values)].map((value) => value.toFixed(0));
   return `p50 ${p50} ms, p95 ${p95} ms, max ${max} ms (n = ${values.length})`;
 }

@@ -4,6 +4,8 @@ import { soon, until } from './until.mjs';
 
 /** A seek may end a frame or two beside its aim. */
 const SEEK_TOLERANCE_MS = 150;
+/** More than twice around any of our pages. */
+const MOST_STEPS = 60;
 
 export class Viewer {
   /**
@@ -16,6 +18,11 @@ export class Viewer {
     await page.addInitScript(`${await asInitScript('watching.mjs', 'watching')}\nwatching.start();`);
     await page.goto(`${url}/watch/${broadcast}${token ? `#token=${token}` : ''}`);
     return new Viewer(page);
+  }
+
+  /** What went wrong in the page's scripts. */
+  get errors() {
+    return this.page.errors;
   }
 
   /** @private */
@@ -51,15 +58,24 @@ export class Viewer {
     return until('the page sends it', async () => (await this.notes(since)).said.find(({ body }) => body === text), { within: 15_000 });
   }
 
-  /** Pauses, with the picture on show that was captured at `clock`. @param {number} clock Unix ms */
-  async goTo(clock) {
-    const now = await until('the player says where it is', () => this.page.evaluate(() => watching.reported()));
-    await this.page.evaluate((seconds) => {
-      const video = watching.video();
-      video.pause();
-      video.currentTime += seconds;
-    }, (clock - now) / 1000);
-    await until('the picture of that moment', async () => Math.abs((await this.shown())?.clock - clock) < SEEK_TOLERANCE_MS);
+  /** Pauses, with the picture on show that the player places at that time. @param {number} wall Unix ms */
+  async goTo(wall) {
+    await until('the player knows the line', () => this.page.evaluate(() => watching.reported() !== null));
+    await this.page.evaluate((to) => {
+      const player = watching.player();
+      player.video.pause();
+      player.seekTo((to - player.broadcast.origin) * 90);
+    }, wall);
+    await until('the picture of that moment', async () => Math.abs((await this.shown())?.position - wall) < SEEK_TOLERANCE_MS);
+  }
+
+  async backToLive() {
+    await this.page.locator('lectern-player').getByRole('button', { name: 'Back to live' }).click();
+  }
+
+  /** @param {string} name of a rung */
+  async chooseQuality(name) {
+    await this.page.evaluate((rung) => watching.player().setLevel(rung), name);
   }
 
   async play() {
@@ -75,6 +91,38 @@ export class Viewer {
     const appearing = this.page.evaluate((all) => Promise.all(all.map((text) => watching.appears(text))), texts);
     await this.play();
     return soon(`"${texts}" to appear`, appearing);
+  }
+
+  /** @param {string} text typed first @param {string} key pressed then */
+  async type(text, key) {
+    await this.page.keyboard.type(text);
+    await this.page.keyboard.press(key);
+  }
+
+  /** The name of what has the focus, as a screen reader would say it. */
+  async focused() {
+    return this.page.evaluate(() => watching.focused());
+  }
+
+  /** Presses Tab until what is named so has the focus. @param {string} name */
+  async tabTo(name) {
+    await this.#pressUntil('Tab', name);
+  }
+
+  /** Presses the arrow down until what is named so has the focus, as in a menu. @param {string} name */
+  async arrowTo(name) {
+    await this.#pressUntil('ArrowDown', name);
+  }
+
+  async #pressUntil(key, name) {
+    const passed = [];
+    for (let i = 0; i < MOST_STEPS; i++) {
+      const at = await this.focused();
+      if (at.startsWith(name)) return;
+      passed.push(at);
+      await this.page.keyboard.press(key);
+    }
+    throw new Error(`${key} does not lead to "${name}", but to ${passed.join(' → ')}`);
   }
 
   /** The room as it stands on the page. */

@@ -56,10 +56,13 @@ async function assertShowsTheLecture(t, when) {
 
 describe('the line goes on', () => {
   test('when the picture changes its size', ONE, async (t) => {
-    await lecturer.resize(480, 360);
-    await assertShowsTheLecture(t, 'at 4:3');
     await lecturer.resize(320, 180);
     await assertShowsTheLecture(t, 'at 320×180');
+    await lecturer.resize(480, 360);
+    // Between bars at both sides: the clock is there, but not where a probe looks.
+    await closes(1);
+    await lecturer.resize(960, 540);
+    await assertShowsTheLecture(t, 'at 960×540');
     await lecturer.resize(640, 360);
   });
 

@@ -20,6 +20,7 @@ test('the picture clock can be read back, and a damaged one is not guessed', () 
   const damaged = (x, y) => (x > 617 && y < 14 ? 251 - picture.luma(x, y) : picture.luma(x, y));
   assert.equal(read(damaged, 640, 360), null, 'one bit is wrong');
   assert.equal(read(() => 125, 640, 360), null, 'a grey picture');
+  assert.equal(read(() => 16, 640, 360), null, 'a black picture');
   assert.equal(read(() => 235, 640, 360), null, 'a white picture');
 });
 

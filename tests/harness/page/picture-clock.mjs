@@ -51,7 +51,8 @@ export function read(luma, width, height) {
     if (i < TIME_BITS) time = (time << 1n) | BigInt(bit);
     else sum = (sum << 1) | bit;
   }
-  return checksum(time) === sum ? Number(time) : null;
+  // All black passes the checksum and is no clock.
+  return time > 0n && checksum(time) === sum ? Number(time) : null;
 }
 
 /** Pixels of the picture's top that `read` looks at. @param {number} height */

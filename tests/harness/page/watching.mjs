@@ -34,9 +34,11 @@ export function video(root = document) {
 
 /** Wall time of what is playing, as the page's player reports it: what it stamps messages with. */
 export function reported() {
-  const date = document.querySelector('lectern-player')?.playingDate;
-  return date == null ? null : Number(date);
+  const date = player()?.playingDate;
+  return date == null ? null : date.getTime();
 }
+
+export const player = () => document.querySelector('lectern-player');
 
 /** Everything noted since. @param {number} since Unix ms */
 export const notes = (since = 0) => ({
@@ -57,17 +59,25 @@ export function clockNow() {
 
 /**
  * What the picture shows when `text` first appears in the room.
- * @param {string} text @returns {Promise<{wall: number, clock: number | null}>}
+ * @param {string} text @returns {Promise<{wall: number, clock: number | null, reported: number | null}>}
  */
 export async function appears(text) {
   for (;;) {
-    if (roomText().includes(text)) return { wall: wall(), clock: clockNow() };
+    if (roomText().includes(text)) return { wall: wall(), clock: clockNow(), reported: reported() };
     await new Promise((resolve) => requestAnimationFrame(resolve));
   }
 }
 
 /** The room as it can be read. */
 export const roomText = () => textOf(document.querySelector('lectern-room'));
+
+/** The accessible name, near enough, of what has the focus in whatever shadow. */
+export function focused() {
+  let element = document.activeElement;
+  while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
+  const label = element?.getAttribute('aria-label') ?? element?.labels?.[0]?.innerText ?? element?.innerText ?? '';
+  return label.trim() || (element?.localName ?? '');
+}
 
 /** The text of an element with all of its shadows. */
 function textOf(root) {

@@ -22,9 +22,10 @@ class Picture(MediaStreamTrack):
 
     def __init__(self, width, height):
         super().__init__()
-        self._size, self._start, self._n = (width, height), time.time(), 0
+        self._size, self._start, self._n = (width, height), None, 0
 
     async def recv(self):
+        self._start = self._start or time.time()
         ms = await _at(self._start + self._n / lecture.RATE)
         frame = av.VideoFrame.from_ndarray(lecture.picture(*self._size, ms), format="yuv420p")
         frame.pts, frame.time_base = self._n * 90_000 // lecture.RATE, Fraction(1, 90_000)
@@ -37,9 +38,10 @@ class Sound(MediaStreamTrack):
 
     def __init__(self):
         super().__init__()
-        self._start, self._n = time.time(), 0
+        self._start, self._n = None, 0
 
     async def recv(self):
+        self._start = self._start or time.time()
         ms = await _at(self._start + self._n / 50)
         samples = lecture.sound(ms, AUDIO_SAMPLES).repeat(2).reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="stereo")
