@@ -3,7 +3,7 @@ import { Publisher } from '../src/studio/publisher';
 
 /** What the server and the browser do in a story; requests are noted. */
 let requests: { method: string; url: string; headers: Record<string, string>; body: string }[];
-let answers: (Response | Error)[];
+let answers: (Response | Error | Promise<Response>)[];
 let connections: FakeConnection[];
 
 class FakeSender {
@@ -53,7 +53,8 @@ class FakeStream {
   getAudioTracks = () => this.tracks.filter(({ kind }) => kind === 'audio');
 }
 
-const created = () => answerOf(201, 'answer', { Location: '/whip/algebra/s1', ETag: '"1"' });
+const created = (id = 's1') => answerOf(201, 'answer', { Location: `/whip/algebra/${id}`, ETag: '"1"' });
+const gone = () => answerOf(200, '', {});
 const problem = (status: number, detail: string, headers = {}) => answerOf(status, JSON.stringify({ detail }), headers);
 
 function answerOf(status: number, body: string, headers: Record<string, string>): Response {
@@ -118,7 +119,8 @@ test('a longer break: a new session takes the place of the lost one', async () =
   lost.become('disconnected');
   answers.push(created());
   await vi.advanceTimersByTimeAsync(3_600);
-  expect([lost.closed, posts()[1]]).toEqual([true, '/whip/algebra?takeover=true']);
+  // Not deleted: that would be a good-bye.
+  expect([lost.closed, requests[1]]).toMatchObject([true, { method: 'POST', url: '/whip/algebra?takeover=s1' }]);
   last().become('connected');
   expect(publisher.state).toBe('on');
 });
@@ -137,13 +139,44 @@ test('while the network is away it tries again and again, ever more slowly, and 
   expect([publisher.state, publisher.problem]).toEqual(['on', null]);
 });
 
-test('an answer without a connection is no session', async () => {
+test('an answer without a connection is no session: it is given back before the next is asked for', async () => {
   const publisher = new Publisher('/whip/algebra', 'secret');
-  answers.push(created(), created());
+  let deleted: (response: Response) => void = () => undefined;
+  answers.push(created(), new Promise((resolve) => (deleted = resolve)), created('s2'));
   await publisher.start();
-  await vi.advanceTimersByTimeAsync(10_600);
-  // Nobody was on air yet: whoever is there now is not ours to replace.
-  expect(posts()).toEqual(['/whip/algebra', '/whip/algebra']);
+  await vi.advanceTimersByTimeAsync(12_000);
+  expect(requests.map(({ method }) => method)).toEqual(['POST', 'DELETE']);
+  deleted(gone());
+  await vi.advanceTimersByTimeAsync(0);
+  // Whoever else is there now is not ours to replace.
+  expect(posts()).toEqual(['/whip/algebra', '/whip/algebra?takeover=s1']);
+  last().become('connected');
+  expect(publisher.state).toBe('on');
+});
+
+test('each reconnect takes the place of the session before it; where somebody else took that, it is over', async () => {
+  const publisher = await onAir();
+  answers.push(created('s2'));
+  last().become('failed');
+  await vi.advanceTimersByTimeAsync(500);
+  last().become('connected');
+  answers.push(problem(409, 'Somebody else is on air.'));
+  last().become('failed');
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(posts()).toEqual(['/whip/algebra', '/whip/algebra?takeover=s1', '/whip/algebra?takeover=s2']);
+  expect([publisher.state, publisher.problem?.status]).toEqual(['off', 409]);
+  answers.push(created('s3'));
+  await publisher.start(true);
+  expect(posts()[3]).toBe('/whip/algebra?takeover=true');
+});
+
+test('a request whose answer was lost may stand in our own way for a while', async () => {
+  const publisher = await onAir();
+  answers.push(new Error('the answer is lost'), problem(409, 'Somebody else is on air.'), created('s3'));
+  last().become('failed');
+  await vi.advanceTimersByTimeAsync(5_000);
+  last().become('connected');
+  expect([publisher.state, publisher.problem]).toEqual(['on', null]);
 });
 
 test.each([
@@ -187,9 +220,12 @@ test('another device is used without a new offer', async () => {
 
 test('stopped while the answer is on its way: the session that comes is given back', async () => {
   const publisher = new Publisher('/whip/algebra', 'secret');
-  answers.push(created(), answerOf(200, '', {}));
+  let answer: (response: Response) => void = () => undefined;
+  answers.push(new Promise((resolve) => (answer = resolve)), gone());
   const starting = publisher.start();
+  await vi.advanceTimersByTimeAsync(0);
   await publisher.stop();
+  answer(created());
   await starting;
   expect(requests.map(({ method }) => method)).toEqual(['POST', 'DELETE']);
   expect(publisher.state).toBe('off');

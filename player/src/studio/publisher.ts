@@ -9,6 +9,8 @@ const DISCONNECTED_MS = 3_000;
 /** An answer came, but no connection: a firewall, or a server that is gone again. */
 const CONNECT_MS = 10_000;
 const STATS_MS = 1_000;
+/** A request without an answer may have been granted. The server finds such a session silent by then, and drops it. */
+const DOUBT_MS = 45_000;
 
 export type OnAir = 'off' | 'connecting' | 'on' | 'reconnecting';
 
@@ -27,8 +29,13 @@ export class Publisher extends EventTarget {
   #watch: ReturnType<typeof setTimeout> | undefined;
   #measuring: ReturnType<typeof setInterval> | undefined;
   #reading: Reading | null = null;
-  /** We were on air: the place is ours, and our own lost session must not keep us out of it. */
+  /** We were on air. */
   #held = false;
+  /** Whose place the next session may take: `true` is anybody's, else the id of our own former session. */
+  #claim: string | null = null;
+  /** Resolved once what we gave back is gone. */
+  #farewell: Promise<unknown> = Promise.resolve();
+  #doubtUntilMs = 0;
 
   constructor(
     private readonly endpoint: string,
@@ -36,7 +43,7 @@ export class Publisher extends EventTarget {
   ) {
     super();
     addEventListener('online', () => {
-      if (this.#retry !== undefined) void this.#open(this.#held);
+      if (this.#retry !== undefined) void this.#open();
     });
     addEventListener('pagehide', () => void this.#session?.close());
   }
@@ -50,8 +57,8 @@ export class Publisher extends EventTarget {
   async start(takeover = false): Promise<void> {
     if (this.state !== 'off') return;
     this.#become('connecting');
-    this.#held = takeover;
-    await this.#open(takeover);
+    this.#claim = takeover ? 'true' : null;
+    await this.#open();
   }
 
   async stop(): Promise<void> {
@@ -59,10 +66,10 @@ export class Publisher extends EventTarget {
     this.#retry = undefined;
     const session = this.#session;
     this.#forget();
-    this.#held = false;
+    [this.#held, this.#claim, this.#doubtUntilMs] = [false, null, 0];
     this.problem = null;
     this.#become('off');
-    await session?.close();
+    if (session) await this.#giveBack(session);
   }
 
   get #video(): MediaStreamTrack | null {
@@ -73,24 +80,25 @@ export class Publisher extends EventTarget {
     return this.#stream.getAudioTracks()[0] ?? null;
   }
 
-  async #open(takeover: boolean): Promise<void> {
+  async #open(): Promise<void> {
     clearTimeout(this.#retry);
     this.#retry = undefined;
-    this.#session?.abandon();
-    this.#forget();
+    this.#release();
     const session = new WhipSession(this.endpoint, this.token, { video: this.#video, audio: this.#audio });
     this.#session = session;
     session.connection.addEventListener('connectionstatechange', () => this.#stateOf(session));
     try {
-      await session.open(takeover);
+      // The place is not free before; and our own former session is no "somebody else".
+      await this.#farewell;
+      if (this.#session === session) await session.open(this.#claim);
     } catch (error) {
       if (this.#session === session) this.#failed(error);
-      else await session.close();
+      else await this.#giveBack(session);
       return;
     }
     // Stopped, or begun anew, while the answer was on its way.
     if (this.#session === session) this.#expect(session, CONNECT_MS);
-    else await session.close();
+    else await this.#giveBack(session);
   }
 
   #stateOf(session: WhipSession): void {
@@ -100,7 +108,7 @@ export class Publisher extends EventTarget {
         clearTimeout(this.#watch);
         this.#backoff.succeeded();
         this.problem = null;
-        this.#held = true;
+        [this.#held, this.#doubtUntilMs] = [true, 0];
         this.#measure(session);
         this.#become('on');
         return;
@@ -120,22 +128,48 @@ export class Publisher extends EventTarget {
   }
 
   #lost(): void {
-    this.#session?.abandon();
-    this.#forget();
+    this.#release();
     this.#again(this.#backoff.next());
   }
 
-  #failed(error: unknown): void {
-    this.#session?.abandon();
+  /** The next session takes the lost one's place. A DELETE is a good-bye, which ends the lecture soon: not once we were on air. */
+  #release(): void {
+    const session = this.#session;
     this.#forget();
+    if (!session) return;
+    this.#claim = session.id ?? this.#claim;
+    if (this.#held) session.abandon();
+    else void this.#giveBack(session);
+  }
+
+  #giveBack(session: WhipSession): Promise<unknown> {
+    this.#farewell = Promise.all([this.#farewell, session.close()]);
+    return this.#farewell;
+  }
+
+  #failed(error: unknown): void {
+    this.#release();
     this.problem = error instanceof Problem ? error : new Problem(0, 'The server does not answer.', null);
-    if (isFinal(this.problem)) this.#become('off');
+    if (this.problem.status === 0) this.#doubtUntilMs = Date.now() + DOUBT_MS;
+    if (this.#isFinal(this.problem)) this.#giveUp();
     else this.#again(Math.max(this.#backoff.next(), (this.problem.retryAfterS ?? 0) * 1000));
   }
 
   #again(afterMs: number): void {
     this.#become(this.#held ? 'reconnecting' : 'connecting');
-    this.#retry = setTimeout(() => void this.#open(this.#held), afterMs);
+    this.#retry = setTimeout(() => void this.#open(), afterMs);
+  }
+
+  #giveUp(): void {
+    [this.#held, this.#claim] = [false, null];
+    this.#become('off');
+  }
+
+  /** Asking again would get the same answer: a bad token, somebody else on air, an ended broadcast, a refused offer. */
+  #isFinal({ status }: Problem): boolean {
+    // Who is on air may be ourselves: the session of a request that was granted, and its answer lost.
+    if (status === 409 && Date.now() < this.#doubtUntilMs) return false;
+    return status >= 400 && status < 500 && status !== 408 && status !== 429;
   }
 
   #forget(): void {
@@ -166,6 +200,3 @@ export class Publisher extends EventTarget {
     this.dispatchEvent(new Event('change'));
   }
 }
-
-/** Asking again would get the same answer: a bad token, somebody else on air, an ended broadcast, a refused offer. */
-const isFinal = ({ status }: Problem): boolean => status >= 400 && status < 500 && status !== 408 && status !== 429;

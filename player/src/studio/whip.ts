@@ -4,6 +4,8 @@ import { trickleFragment, type Candidate } from '../core/sdp';
 
 /** Candidates of this machine are there at once; what takes longer is trickled. */
 const GATHER_MS = 300;
+/** The server takes up to 5 s to close a session; it is not worth more of anybody's time. */
+const GOODBYE_MS = 6_000;
 
 /** Screens with text need it; cameras seldom use it up. */
 const MAX_VIDEO_KBPS = { screen: 4_000, camera: 2_800 };
@@ -37,11 +39,17 @@ export class WhipSession {
     });
   }
 
-  async open(takeover: boolean): Promise<void> {
+  /** The server's name for it, once there is one. */
+  get id(): string | null {
+    return this.#resource ? (new URL(this.#resource).pathname.split('/').at(-1) ?? null) : null;
+  }
+
+  /** `takeover`: the id of the session whose place this one takes; `true` is whichever is there. */
+  async open(takeover: string | null): Promise<void> {
     await this.connection.setLocalDescription();
     await gathered(this.connection, GATHER_MS);
     this.#waiting = []; // They are in the offer.
-    const url = takeover ? `${this.endpoint}?takeover=true` : this.endpoint;
+    const url = takeover === null ? this.endpoint : `${this.endpoint}?takeover=${takeover}`;
     const response = await ask(url, { method: 'POST', headers: this.#headers('application/sdp'), body: this.#offer });
     const location = response.headers.get('Location');
     if (!location) throw new Problem(502, 'The server gave no address for the session.', null);
@@ -65,7 +73,7 @@ export class WhipSession {
     this.#resource = null;
     if (!resource) return;
     // `keepalive`: also while the page is being closed.
-    await fetch(resource, { method: 'DELETE', headers: this.#headers(), keepalive: true }).catch(() => undefined);
+    await fetch(resource, { method: 'DELETE', headers: this.#headers(), keepalive: true, signal: AbortSignal.timeout(GOODBYE_MS) }).catch(() => undefined);
   }
 
   /** Gone, without a word: the session is lost already. */
