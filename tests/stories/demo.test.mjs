@@ -12,7 +12,7 @@ let browser, lectern, id;
 
 before(async () => {
   browser = await launch();
-  lectern = await Lectern.start({ story: 'demo', args: ['--demo'] });
+  lectern = await Lectern.start({ story: 'demo', config: '', args: ['--demo'] });
   ({ id } = await until('the demo is live', async () => (await lectern.api('GET', '/broadcasts')).body.broadcasts.find(({ state }) => state === 'live')));
 });
 after(async () => {

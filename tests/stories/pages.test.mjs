@@ -74,10 +74,14 @@ describe('the studio', () => {
 });
 
 describe('a student with nothing but a keyboard', () => {
-  test('enters the room with a name, and writes', ONE, async () => {
+  test('enters the room with a name, and is where one writes', ONE, async () => {
     await viewer.tabTo('Your name, to join the conversation');
     await viewer.type('Noor', 'Enter');
-    await until('the message box has the focus', async () => (await viewer.focused()) === 'Message');
+    await until('the message box has the focus', async () => (await viewer.focused()) === 'Message', { within: 15_000 });
+  });
+
+  test('writes', ONE, async () => {
+    await viewer.tabTo('Message');
     await viewer.type('Who invented it?', 'Enter');
     await until('the lecturer reads it', () => studio.page.locator('lectern-room').getByText('Who invented it?').isVisible());
   });
@@ -94,14 +98,20 @@ describe('a student with nothing but a keyboard', () => {
 
   test('chooses the quality', ONE, async () => {
     await viewer.tabTo('settings');
-    await viewer.type('', 'Enter');
+    await enters('settings');
     await viewer.arrowTo('Quality');
-    await viewer.type('', 'Enter');
+    await enters('Quality');
     await viewer.arrowTo('180p');
     await viewer.type('', 'Enter');
     await until('the small picture', async () => (await viewer.shown()).height === 180);
   });
 });
+
+/** A menu opens, and takes the focus. */
+async function enters(from) {
+  await viewer.type('', 'Enter');
+  await until(`the focus goes on from ${from}`, async () => !(await viewer.focused()).startsWith(from), { within: 15_000 });
+}
 
 describe('the lecturer', () => {
   test('deletes what a student wrote', ONE, async () => {

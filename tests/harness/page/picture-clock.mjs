@@ -70,7 +70,7 @@ function readBlock(luma, width, rowHeight, row, column) {
   return mean > 125 ? 1 : 0;
 }
 
-/** @param {bigint} time */
+/** Blind to the highest bit of even bytes (128 × an even position is 0 modulo 256); errors come in more than one. @param {bigint} time */
 function checksum(time) {
   let sum = 0;
   for (let i = 0; i < 6; i++) sum += Number((time >> BigInt(8 * i)) & 255n) * (i + 1);
