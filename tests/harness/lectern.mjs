@@ -58,6 +58,8 @@ export class Lectern {
     if (!existsSync(BINARY)) throw new Error(`no binary at ${BINARY}: build it first (cargo build), or name another with TEST_LECTERN`);
     const args = ['serve', '--config', this.configFile, '--listen', '127.0.0.1:0', '--data', this.data, ...this.args];
     this.process = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'], env: ENVIRONMENT });
+    // A story that is broken off leaves nothing behind.
+    process.once('exit', () => this.process.kill('SIGKILL'));
     const log = createWriteStream(this.log, { flags: 'a' });
     let text = '';
     const take = (chunk) => {
@@ -92,11 +94,12 @@ export class Lectern {
     return this.process.exitCode;
   }
 
-  /** The same data and configuration, a new process (and new ports). */
+  /** The same data and configuration, a new process (and new ports). @returns {Promise<number | null>} the old one's exit code */
   async restart() {
-    await this.stop();
+    const code = await this.stop();
     this.url = '';
     await this.#listen();
+    return code;
   }
 
   /** Stops and forgets the data. */

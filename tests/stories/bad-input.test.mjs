@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import { Lectern } from '../harness/lectern.mjs';
-import { mediaPlaylist, renditions } from '../harness/presentation.mjs';
+import { assertOnTheLine, mediaPlaylist, renditions } from '../harness/presentation.mjs';
 import { ProcessPublisher } from '../harness/publisher/process.mjs';
 import { RoomClient } from '../harness/room.mjs';
 import { until } from '../harness/until.mjs';
@@ -170,6 +170,17 @@ test('after all of this the lecture is still live, and the server healthy', asyn
   await stillLive();
   assert.equal(lectern.process.exitCode, null);
   assert.ok((await lectern.get('/healthz')).ok);
+});
+
+test('a SIGTERM in the middle of the lecture loses nothing', { timeout: 120_000 }, async () => {
+  const { origin } = await lectern.broadcast(ID);
+  const { details } = await mediaPlaylist(video);
+  assert.equal(await lectern.restart(), 0, 'a clean stop');
+  for (const rendition of await renditions(`${lectern.url}/broadcasts/${ID}/index.m3u8`)) {
+    const after = (await mediaPlaylist(rendition.url)).details;
+    assert.ok(after.edge >= details.edge, `${rendition.name} ends at ${after.edge} s, and was at ${details.edge} s`);
+    await assertOnTheLine(rendition, origin);
+  }
 });
 
 /** The edge moves on. */

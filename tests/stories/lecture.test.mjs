@@ -121,7 +121,7 @@ describe('afterwards', () => {
 
   test('and after a restart of the server it is still there', ONE, async (t) => {
     await viewer.close();
-    await lectern.restart();
+    assert.equal(await lectern.restart(), 0, 'a clean stop');
     assert.equal((await lectern.broadcast(ID)).state, 'ended');
     assert.equal((await lectern.broadcast(ID)).origin, origin);
     viewer = await Viewer.open(browser, 'lecture', lectern.url, ID);

@@ -36,6 +36,8 @@ export class ProcessPublisher {
     this.name = name;
     const log = createWriteStream(join(OUT, `${name}.log`), { flags: 'a' });
     this.process = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    // A story that is broken off leaves nothing behind.
+    process.once('exit', () => this.process.kill('SIGKILL'));
     this.process.stderr.pipe(log);
     createInterface({ input: this.process.stdout }).on('line', (line) => {
       log.write(`${line}\n`);
