@@ -219,6 +219,10 @@ async fn admit_guest(
             "this broadcast admits no guests",
         ));
     }
+    if broadcast.is_ending() {
+        let detail = "the broadcast has ended, and so has its room";
+        return Err(Problem::new(StatusCode::GONE, detail));
+    }
     let Json(guest) = body.map_err(malformed)?;
     let name = match guest.name.as_deref().map(str::trim) {
         None | Some("") => format!("Guest {}", rand::random_range(100..1000)),

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use timeline::feed::{Producer, Record};
+use timeline::feed::{Consumer, Policy, Producer, Record};
 use timeline::{Archive, BroadcastId, Line, MediaTime, Object, Timeline, WallTime};
 use tokio::sync::{mpsc, watch};
 
@@ -22,8 +22,9 @@ const FACTS: &str = "broadcast.json";
 /// More would not fit on a page or in a title bar.
 const MAX_TITLE_CHARS: usize = 200;
 
-/// A broadcast has just gone on air.
-pub struct Opened(pub Arc<Broadcast>);
+/// A broadcast has just gone on air. The consumer stands before its first record: the picture that opens a line
+/// must not be lost, for a publisher may not send another keyframe for seconds.
+pub struct Opened(pub Arc<Broadcast>, pub Consumer);
 
 #[derive(Clone)]
 pub struct Broadcasts(Arc<Shared>);
@@ -40,7 +41,8 @@ pub struct Broadcast {
     /// Whether anyone may ask for a participant's token.
     pub guests: bool,
     pub created: WallTime,
-    pub source: Producer,
+    /// Made by the first publisher; a feed is too large to keep one for every recording.
+    source: Mutex<Option<Producer>>,
     line: watch::Sender<Line>,
     publisher: watch::Sender<Publisher>,
     publications: AtomicU64,
@@ -141,6 +143,17 @@ impl Broadcasts {
             origin: None,
             duration: None,
         };
+        // A folder whose facts could not be read at start is left alone: its names must never mean other bytes.
+        if self
+            .0
+            .archive
+            .get(&format!("{}/{FACTS}", wanted.id))
+            .await
+            .is_ok()
+            && self.get(&wanted.id).is_none()
+        {
+            return Err(Refused::Exists(wanted.id));
+        }
         let broadcast = Arc::new(Broadcast::of(facts, self.0.opened.clone()));
         match self.known().entry(wanted.id.clone()) {
             std::collections::hash_map::Entry::Occupied(_) => return Err(Refused::Exists(wanted.id)),
@@ -204,7 +217,7 @@ impl Broadcast {
             title: facts.title,
             guests: facts.guests,
             created: WallTime::from_unix_millis(facts.created),
-            source: Producer::new(),
+            source: Mutex::default(),
             ending: AtomicBool::new(line.is_ended()),
             line: watch::Sender::new(line),
             publisher: watch::Sender::new(Publisher::Absent { said_goodbye: false }),
@@ -269,45 +282,66 @@ impl Broadcast {
         });
     }
 
-    /// The line, opened at `first` unless it is open already.
-    pub fn open_line(self: &Arc<Self>, first: WallTime) -> Timeline {
-        let mut timeline = Timeline::starting(first);
-        let opened = self.line.send_if_modified(|line| match line.timeline() {
-            Some(known) => {
-                timeline = known;
-                false
-            }
-            None => {
-                *line = Line::Live { timeline };
+    /// Where its publishers' frames go.
+    pub fn source(&self) -> Producer {
+        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        source.get_or_insert_default().clone()
+    }
+
+    /// The line, opened at `first` unless it is open already; none once it has ended.
+    pub fn open_line(self: &Arc<Self>, first: WallTime) -> Option<Timeline> {
+        let mut timeline = None;
+        let opened = self.line.send_if_modified(|line| match *line {
+            Line::Waiting => {
+                timeline = Some(Timeline::starting(first));
+                *line = Line::Live {
+                    timeline: Timeline::starting(first),
+                };
                 true
             }
+            Line::Live { timeline: known } => {
+                timeline = Some(known);
+                false
+            }
+            Line::Ended { .. } => false,
         });
         if opened {
+            let consumer = self.source().subscribe(Policy::Line);
             // The receiver lives as long as the server; without it nothing runs any more.
-            let _ = self.opened.send(Opened(self.clone()));
+            let _ = self.opened.send(Opened(self.clone(), consumer));
         }
         timeline
     }
 
     /// Asks for the end. Whoever runs the line sees [`Record::End`], finishes, and reports [`Self::ended`].
     pub fn end(&self) {
-        if self.ending.swap(true, Ordering::AcqRel) {
-            return;
-        }
         let now = clock::now();
-        let line = *self.line.borrow();
-        match line {
-            Line::Live { timeline } => self
-                .source
-                .send(Record::End(timeline.at(now).max(MediaTime::ZERO))),
-            Line::Waiting => self.ended(Timeline::starting(now), MediaTime::ZERO),
-            Line::Ended { .. } => {}
+        let mut end = None;
+        // In one step with the look at the line, so that it cannot open in between.
+        self.line.send_if_modified(|line| match *line {
+            Line::Waiting => {
+                *line = Line::Ended {
+                    timeline: Timeline::starting(now),
+                    duration: MediaTime::ZERO,
+                };
+                true
+            }
+            Line::Live { timeline } => {
+                end = Some(timeline.at(now).max(MediaTime::ZERO));
+                false
+            }
+            Line::Ended { .. } => false,
+        });
+        let first_call = !self.ending.swap(true, Ordering::AcqRel);
+        if let Some(end) = end.filter(|_| first_call) {
+            self.source().send(Record::End(end));
         }
     }
 
     pub fn ended(&self, timeline: Timeline, duration: MediaTime) {
         self.ending.store(true, Ordering::Release);
         self.line.send_replace(Line::Ended { timeline, duration });
+        *self.source.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -325,5 +359,105 @@ impl Facts {
                 duration: MediaTime::from_ticks(self.duration.unwrap_or_default()),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use timeline::{Frame, TrackId};
+
+    async fn broadcasts(data: &tempfile::TempDir) -> (Broadcasts, mpsc::UnboundedReceiver<Opened>) {
+        let archive = packager::archive::Disk::open(data.path().to_owned()).unwrap();
+        Broadcasts::open(Arc::new(archive)).await.unwrap()
+    }
+
+    fn wanted(id: &str) -> Wanted {
+        Wanted {
+            id: id.parse().unwrap(),
+            title: "Algebra".into(),
+            guests: true,
+        }
+    }
+
+    fn keyframe() -> Record {
+        Record::Frame(Frame {
+            track: TrackId(1),
+            at: MediaTime::ZERO,
+            keyframe: true,
+            payload: Bytes::new(),
+        })
+    }
+
+    #[tokio::test]
+    async fn the_picture_that_opens_the_line_is_not_lost() {
+        let data = tempfile::tempdir().unwrap();
+        let (broadcasts, mut openings) = broadcasts(&data).await;
+        let broadcast = broadcasts.create(wanted("a")).await.unwrap();
+        broadcast.open_line(clock::now()).unwrap();
+        broadcast.source().send(keyframe());
+        let Opened(_, mut source) = openings.recv().await.unwrap();
+        assert_eq!(source.next().await, Ok(Some(keyframe())));
+    }
+
+    #[tokio::test]
+    async fn a_broadcast_that_ended_before_its_first_picture_does_not_open() {
+        let data = tempfile::tempdir().unwrap();
+        let (broadcasts, mut openings) = broadcasts(&data).await;
+        let broadcast = broadcasts.create(wanted("a")).await.unwrap();
+        broadcast.end();
+        assert_eq!(broadcast.open_line(clock::now()), None);
+        assert_eq!(broadcast.facts().state, State::Ended);
+        assert!(openings.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_live_broadcast_is_asked_to_end_once() {
+        let data = tempfile::tempdir().unwrap();
+        let (broadcasts, mut openings) = broadcasts(&data).await;
+        let broadcast = broadcasts.create(wanted("a")).await.unwrap();
+        let timeline = broadcast.open_line(clock::now()).unwrap();
+        let Opened(_, mut source) = openings.recv().await.unwrap();
+        broadcast.end();
+        broadcast.end();
+        assert!(matches!(source.next().await, Ok(Some(Record::End(_)))));
+        broadcast.ended(timeline, MediaTime::from_ticks(9000));
+        drop(broadcasts);
+        assert_eq!(source.next().await, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn a_publisher_that_was_replaced_does_not_take_the_other_off_air() {
+        let data = tempfile::tempdir().unwrap();
+        let (broadcasts, _openings) = broadcasts(&data).await;
+        let broadcast = broadcasts.create(wanted("a")).await.unwrap();
+        let (first, second) = (broadcast.arrive(), broadcast.arrive());
+        broadcast.leave(first, false);
+        assert!(broadcast.is_on_air());
+        broadcast.leave(second, true);
+        assert_eq!(
+            *broadcast.publisher().borrow(),
+            Publisher::Absent { said_goodbye: true }
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_known_after_a_restart() {
+        let data = tempfile::tempdir().unwrap();
+        let before = {
+            let (broadcasts, _openings) = broadcasts(&data).await;
+            let broadcast = broadcasts.create(wanted("a")).await.unwrap();
+            let timeline = broadcast.open_line(clock::now()).unwrap();
+            broadcast.ended(timeline, MediaTime::from_ticks(288_000));
+            broadcasts.save(&broadcast).await.unwrap();
+            serde_json::to_value(broadcast.facts()).unwrap()
+        };
+        let (broadcasts, _openings) = broadcasts(&data).await;
+        let broadcast = broadcasts.get(&"a".parse().unwrap()).unwrap();
+        assert_eq!(serde_json::to_value(broadcast.facts()).unwrap(), before);
+        assert!(matches!(
+            broadcasts.create(wanted("a")).await,
+            Err(Refused::Exists(_))
+        ));
     }
 }

@@ -89,8 +89,8 @@ impl Config {
             );
             figment = figment.merge(Toml::file_exact(file));
         }
-        // `config`, `data` and `listen` are also options of the command line, which reads them itself.
-        let env = Env::prefixed("LECTERN_").ignore(&["config"]).split("__");
+        // The command line reads these two itself.
+        let env = Env::prefixed("LECTERN_").ignore(&["config", "token"]).split("__");
         let config: Config = figment
             .merge(env)
             .extract()
@@ -108,6 +108,39 @@ impl Config {
             self.broadcasts.idle_timeout_s > 0,
             "broadcasts.idle_timeout_s must be at least 1"
         );
+        self.ingest.check()?;
+        self.transcoder.check()?;
+        self.chat.check()?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> anyhow::Result<Config> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Config::load(Some(file.path()))
+    }
+
+    #[test]
+    fn the_printed_defaults_are_a_configuration() {
+        let printed = Config::default().to_toml().unwrap();
+        assert_eq!(load(&printed).unwrap().to_toml().unwrap(), printed);
+    }
+
+    #[test]
+    fn unknown_keys_and_bad_values_are_refused() {
+        for (bad, named) in [
+            ("lisen = \"0.0.0.0:80\"", "lisen"),
+            ("[transcoder]\nline_delay = 3", "line_delay"),
+            ("[transcoder]\npreset = \"swift\"", "preset"),
+            ("[broadcasts]\nidle_timeout_s = 0", "idle_timeout_s"),
+        ] {
+            let error = format!("{:#}", load(bad).unwrap_err());
+            assert!(error.contains(named), "{bad}: {error}");
+        }
     }
 }

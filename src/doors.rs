@@ -40,8 +40,12 @@ impl ingest::Door for Doors {
         if broadcast.is_ending() {
             return Err(ingest::Refusal::Ended);
         }
-        let number = broadcast.arrive();
-        Ok(Arc::new(Publication { broadcast, number }))
+        let (number, feed) = (broadcast.arrive(), broadcast.source());
+        Ok(Arc::new(Publication {
+            broadcast,
+            number,
+            feed,
+        }))
     }
 }
 
@@ -100,15 +104,16 @@ fn person(claims: Claims) -> chat::Person {
 struct Publication {
     broadcast: Arc<Broadcast>,
     number: u64,
+    feed: feed::Producer,
 }
 
 impl ingest::Publication for Publication {
-    fn open(&self, first: WallTime) -> Timeline {
+    fn open(&self, first: WallTime) -> Option<Timeline> {
         self.broadcast.open_line(first)
     }
 
     fn feed(&self) -> &feed::Producer {
-        &self.broadcast.source
+        &self.feed
     }
 
     fn left(&self, how: ingest::Left) {

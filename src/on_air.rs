@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use timeline::feed::{Policy, Producer};
+use timeline::feed::{Consumer, Policy, Producer};
 use timeline::{Grid, MediaTime, Timeline};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
@@ -33,8 +33,8 @@ impl OnAir {
         loop {
             tokio::select! {
                 opened = openings.recv() => match opened {
-                    Some(Opened(broadcast)) => {
-                        running.spawn(self.clone().broadcast(broadcast));
+                    Some(Opened(broadcast, source)) => {
+                        running.spawn(self.clone().broadcast(broadcast, source));
                     }
                     None => break,
                 },
@@ -52,7 +52,7 @@ impl OnAir {
     }
 
     #[tracing::instrument(name = "on_air", skip_all, fields(broadcast = %broadcast.id))]
-    async fn broadcast(self, broadcast: Arc<Broadcast>) {
+    async fn broadcast(self, broadcast: Arc<Broadcast>, source: Consumer) {
         let Some(timeline) = broadcast.line().borrow().timeline() else {
             return;
         };
@@ -61,7 +61,7 @@ impl OnAir {
         self.keep_facts(&broadcast).await;
 
         let duration = tokio::select! {
-            duration = self.line(&broadcast, timeline) => duration,
+            duration = self.line(&broadcast, timeline, source) => duration,
             never = self.end_when_abandoned(&broadcast) => match never {},
         };
         self.ingest.end(&broadcast.id).await;
@@ -75,18 +75,25 @@ impl OnAir {
     }
 
     /// The line itself: source feed → transcoder → line feed → packager.
-    async fn line(&self, broadcast: &Arc<Broadcast>, timeline: Timeline) -> MediaTime {
+    async fn line(&self, broadcast: &Broadcast, timeline: Timeline, source: Consumer) -> MediaTime {
         let grid = Grid::default();
         let line = Producer::new();
         let packaged =
             self.origin
                 .package(broadcast.id.clone(), timeline, grid, line.subscribe(Policy::Line));
+        let packaged = async {
+            let packaged = packaged.await;
+            if packaged.is_err() {
+                // Nobody listens to the transcoder any more: it is to end as well.
+                broadcast.end();
+            }
+            packaged
+        };
         let job = transcoder::Job {
             broadcast: broadcast.id.clone(),
             timeline,
             grid,
         };
-        let source = broadcast.source.subscribe(Policy::Line);
         let transcoded = transcoder::run(self.transcoder.clone(), job, source, line);
         let (transcoded, packaged) = tokio::join!(transcoded, packaged);
         if let Err(error) = transcoded {

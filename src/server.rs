@@ -2,6 +2,7 @@
 
 use std::future::{Future, IntoFuture};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use metrics_exporter_prometheus::PrometheusHandle;
-use timeline::{Archive, Line};
+use timeline::{Archive, BroadcastId, Line};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,10 @@ use crate::{demo, pages, telemetry};
 
 /// Connections that are still busy this long after everything else has stopped are cut.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// The last segments and playlists are kept within two seconds; an archive that fails is not waited for longer
+/// than whoever stops us waits before killing.
+const LAST_SEGMENTS: Duration = Duration::from_secs(8);
 
 /// How often the metrics recorder folds its samples, so that it does not grow between scrapes.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -53,10 +58,13 @@ struct Server {
     router: axum::Router,
     listener: TcpListener,
     address: SocketAddr,
+    /// Held as long as the server runs.
+    _lock: std::fs::File,
 }
 
 impl Server {
     async fn open(config: Config) -> anyhow::Result<Server> {
+        let lock = lock(&config.data)?;
         let prometheus = telemetry::metrics()?;
         let auth = Arc::new(Auth::open(&config.auth, &config.data)?);
         let archive = Arc::new(
@@ -76,11 +84,16 @@ impl Server {
             .await
             .context("cannot open the ingest")?;
         let origin = packager::Origin::new(config.packager, archive.clone());
-        end_interrupted(&broadcasts, &origin).await?;
+        let interrupted = end_interrupted(&broadcasts, &origin).await;
         let record = config.data.join("rooms.db");
         let rooms = chat::Rooms::open(config.chat, &record, archive, doors)
             .await
             .with_context(|| format!("cannot open the rooms in {}", record.display()))?;
+        for id in interrupted {
+            if let Err(error) = rooms.end(&id).await {
+                tracing::error!(broadcast = %id, "its room could not be sealed: {error}");
+            }
+        }
         let api = Api {
             auth: auth.clone(),
             broadcasts: broadcasts.clone(),
@@ -117,6 +130,7 @@ impl Server {
             router,
             listener,
             address,
+            _lock: lock,
         })
     }
 
@@ -145,7 +159,10 @@ impl Server {
         }
         ingest.shutdown().await;
         stages_stop.cancel();
-        on_air.await.context("the broadcasts could not be ended")?;
+        match tokio::time::timeout(LAST_SEGMENTS, on_air).await {
+            Ok(ended) => ended.context("the broadcasts could not be ended")?,
+            Err(_) => tracing::error!("some broadcasts could not be ended in time; the next start ends them"),
+        }
         rooms.shutdown().await;
         http_stop.cancel();
         if tokio::time::timeout(LAST_ANSWERS, http).await.is_err() {
@@ -157,19 +174,42 @@ impl Server {
 }
 
 /// A broadcast that was live when the server died is over: what is in the archive becomes its recording.
-async fn end_interrupted(broadcasts: &Broadcasts, origin: &packager::Origin) -> anyhow::Result<()> {
+async fn end_interrupted(broadcasts: &Broadcasts, origin: &packager::Origin) -> Vec<BroadcastId> {
+    let mut interrupted = Vec::new();
     for broadcast in broadcasts.list() {
         let Line::Live { timeline } = *broadcast.line().borrow() else {
             continue;
         };
-        let sealed = origin.seal(&broadcast.id).await;
-        let duration =
-            sealed.with_context(|| format!("cannot end {}, which was interrupted", broadcast.id))?;
+        let id = &broadcast.id;
+        let duration = match origin.seal(id).await {
+            Ok(duration) => duration,
+            Err(error) => {
+                tracing::error!(broadcast = %id, "was interrupted, and its playlists cannot be ended: {error}");
+                continue;
+            }
+        };
         broadcast.ended(timeline, duration);
-        broadcasts.save(&broadcast).await?;
-        tracing::warn!(broadcast = %broadcast.id, %duration, "was interrupted, and has ended");
+        if let Err(error) = broadcasts.save(&broadcast).await {
+            tracing::error!(broadcast = %id, "its facts could not be kept: {error}");
+        }
+        tracing::warn!(broadcast = %id, %duration, "was interrupted, and has ended");
+        interrupted.push(id.clone());
     }
-    Ok(())
+    interrupted
+}
+
+/// Two servers on one data folder would end each other's broadcasts. Held until the process ends.
+fn lock(data: &Path) -> anyhow::Result<std::fs::File> {
+    std::fs::create_dir_all(data)
+        .with_context(|| format!("cannot make the data folder {}", data.display()))?;
+    let file = std::fs::File::create(data.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            anyhow::bail!("another server uses the data folder {}", data.display())
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(error).context("cannot lock the data folder"),
+    }
 }
 
 #[derive(Clone)]
@@ -205,14 +245,25 @@ async fn upkeep(prometheus: PrometheusHandle) {
     }
 }
 
-/// Resolves at SIGTERM or SIGINT. The handlers stand from this call on.
+/// Resolves at SIGTERM or SIGINT. The handlers stand from this call on. A second signal does not wait.
 fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let (tell, told) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        next().await;
+        let _ = tell.send(());
+        next().await;
+        tracing::warn!("stopped at once, by a second signal");
+        std::process::exit(1);
+    });
     Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        let _ = told.await;
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
-use timeline::{Archive, ArchiveError, BroadcastId, Object, Span, TICKS_PER_SECOND};
+use timeline::{Archive, ArchiveError, BroadcastId, Grid, Object, Span, TICKS_PER_SECOND};
 
 use super::from_air::ENDED;
 use super::reply::{self, Cache, Problem, accepts_gzip};
@@ -59,14 +59,24 @@ pub async fn seal(archive: &Arc<dyn Archive>, id: &BroadcastId, folder: &str) ->
     Ok(length)
 }
 
-/// The sum of a playlist's segments, whole ticks each. The playlist is our own: it begins at the origin.
+/// Where a playlist of our own ends, counted from the origin: segments not in it were before its first.
 fn length(playlist: &[u8]) -> Span {
-    let durations = playlist.split(|c| *c == b'\n').filter_map(|line| {
-        let seconds = std::str::from_utf8(line.strip_prefix(b"#EXTINF:")?).ok()?;
-        seconds.trim_end_matches(',').parse::<f64>().ok()
+    let Ok(text) = std::str::from_utf8(playlist) else {
+        return Span::ZERO;
+    };
+    let first = text
+        .lines()
+        .find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:")?.parse().ok());
+    let before = Grid::default().segment().times(first.unwrap_or(0));
+    let durations = text.lines().filter_map(|line| {
+        let seconds = line
+            .strip_prefix("#EXTINF:")?
+            .trim_end_matches(',')
+            .parse::<f64>()
+            .ok()?;
+        Some((seconds * TICKS_PER_SECOND as f64).round() as i64)
     });
-    let ticks = durations.map(|seconds| (seconds * TICKS_PER_SECOND as f64).round() as i64);
-    Span::from_ticks(ticks.sum())
+    before + Span::from_ticks(durations.sum())
 }
 
 /// A text, gzipped if the request takes it. Three hours of playlist take some milliseconds, off the reactor.

@@ -212,6 +212,10 @@ impl Origin {
         let id: BroadcastId = id
             .parse()
             .map_err(|_| Problem::not_found("there is no such broadcast"))?;
+        // The room answers for its own folder, also where its name was escaped.
+        if path.starts_with("chat/") {
+            return Err(Problem::not_found("there is no such path"));
+        }
         let archive = &self.0.archive;
         match self.on_air(&id) {
             Some(air) => {
