@@ -43,6 +43,8 @@ export class HlsEngine extends EventTarget implements Engine {
   #lastTimeS = NaN;
   #stillFor = 0;
   #catchUp = true;
+  /** What the video forgets when its source is taken away. */
+  #before: { playing: boolean; rate: number; timeS: number } | null = null;
 
   constructor(
     private readonly video: HTMLVideoElement,
@@ -117,6 +119,8 @@ export class HlsEngine extends EventTarget implements Engine {
       this.dispatchEvent(new Event('levels'));
       this.dispatchEvent(new Event('ready'));
     });
+    hls.on(Events.MEDIA_DETACHING, () => this.#remember());
+    hls.on(Events.MEDIA_ATTACHED, () => this.#resume());
     hls.on(Events.LEVELS_UPDATED, () => this.dispatchEvent(new Event('levels')));
     hls.on(Events.FRAG_BUFFERED, () => this.#recovered());
     hls.on(Events.ERROR, (_, error) => this.#failed(error));
@@ -152,12 +156,25 @@ export class HlsEngine extends EventTarget implements Engine {
   }
 
   #rebuild(): void {
-    const { paused, currentTime } = this.video;
-    // What is live starts at the live edge again.
-    const startPosition = this.live ? -1 : currentTime;
+    this.#remember();
+    // Who follows what is live starts at the live edge again; everybody else where they were.
+    const startPosition = this.live && this.#catchUp ? -1 : (this.#before?.timeS ?? -1);
     this.#hls.destroy();
     this.#build(startPosition);
-    if (!paused) void this.video.play().catch(() => undefined);
+  }
+
+  /** Without a source a video is paused, at 0, at its usual speed. A second failure on end has nothing new to tell. */
+  #remember(): void {
+    const { paused, playbackRate, currentTime } = this.video;
+    this.#before ??= { playing: !paused, rate: playbackRate, timeS: currentTime };
+  }
+
+  #resume(): void {
+    const before = this.#before;
+    this.#before = null;
+    if (!before) return;
+    this.video.playbackRate = before.rate;
+    if (before.playing) void this.video.play().catch(() => undefined);
   }
 
   #recovered(): void {
