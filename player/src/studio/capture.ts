@@ -23,6 +23,8 @@ export class Capture extends EventTarget {
   #video: MediaStreamTrack | null = null;
   #audio: MediaStreamTrack | null = null;
   #handed: MediaStream | null = null;
+  /** How many requests there were: an answer to any but the last one is too late. */
+  #asked = { video: 0, audio: 0 };
 
   constructor() {
     super();
@@ -47,17 +49,12 @@ export class Capture extends EventTarget {
 
   async useCamera(id = this.cameraId): Promise<void> {
     this.cameraId = id;
-    await this.#take(async () => {
-      const wanted = { ...CAMERA, ...(id ? { deviceId: { exact: id } } : {}) };
-      const stream = await navigator.mediaDevices.getUserMedia({ video: wanted });
-      this.#setVideo(stream.getVideoTracks()[0] ?? null, 'camera');
-    });
+    const wanted = { ...CAMERA, ...(id ? { deviceId: { exact: id } } : {}) };
+    await this.#ask('video', () => navigator.mediaDevices.getUserMedia({ video: wanted }), (track) => this.#setVideo(track, 'camera'));
   }
 
   async useScreen(): Promise<void> {
-    await this.#take(async () => {
-      const stream = await navigator.mediaDevices.getDisplayMedia({ video: SCREEN, audio: false });
-      const track = stream.getVideoTracks()[0] ?? null;
+    await this.#ask('video', () => navigator.mediaDevices.getDisplayMedia({ video: SCREEN, audio: false }), (track) => {
       // Text and formulas: sharp edges before smooth movement.
       if (track) track.contentHint = 'detail';
       this.#setVideo(track, 'screen');
@@ -67,22 +64,33 @@ export class Capture extends EventTarget {
   async useMicrophone(id = this.microphoneId): Promise<void> {
     this.microphoneId = id;
     if (id === 'none') {
+      this.#asked.audio += 1;
       this.#setAudio(null);
       return;
     }
-    await this.#take(async () => {
-      const wanted = { ...MICROPHONE, ...(id ? { deviceId: { exact: id } } : {}) };
-      const stream = await navigator.mediaDevices.getUserMedia({ audio: wanted });
-      this.#setAudio(stream.getAudioTracks()[0] ?? null);
-    });
+    const wanted = { ...MICROPHONE, ...(id ? { deviceId: { exact: id } } : {}) };
+    await this.#ask('audio', () => navigator.mediaDevices.getUserMedia({ audio: wanted }), (track) => this.#setAudio(track));
   }
 
-  async #take(action: () => Promise<void>): Promise<void> {
+  /** Switches everything off, also what somebody is being asked for just now. A handed stream is not ours to stop. */
+  release(): void {
+    this.#asked.video += 1;
+    this.#asked.audio += 1;
+    this.#setVideo(null, 'none');
+    this.#setAudio(null);
+  }
+
+  /** People take their time to answer the browser: what they have asked for since counts. */
+  async #ask(kind: 'video' | 'audio', ask: () => Promise<MediaStream>, use: (track: MediaStreamTrack | null) => void): Promise<void> {
+    this.#asked[kind] += 1;
+    const request = this.#asked[kind];
     this.problem = '';
     try {
-      await action();
+      const stream = await ask();
+      if (request === this.#asked[kind]) use(stream.getTracks()[0] ?? null);
+      else for (const track of stream.getTracks()) track.stop();
     } catch (error) {
-      this.problem = wordsFor(error);
+      if (request === this.#asked[kind]) this.problem = wordsFor(error);
     }
     await this.#list();
   }

@@ -29,8 +29,13 @@ export class LecternStudio extends LitElement {
     this.capture.addEventListener('change', () => this.#captured());
   }
 
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.#switchOff();
+  }
+
   protected override willUpdate(changed: PropertyValues): void {
-    if (changed.has('broadcast') && this.broadcast?.state === 'ended') void this.publisher?.stop();
+    if (changed.has('broadcast') && this.broadcast?.state === 'ended') this.#switchOff();
     if (this.publisher || !this.broadcast || !this.token) return;
     this.publisher = new Publisher(`/whip/${this.broadcast.id}`, this.token);
     this.publisher.use(this.capture.stream);
@@ -49,6 +54,12 @@ export class LecternStudio extends LitElement {
       ${this.#links(this.broadcast)}
       ${this.#endDialog()}
     `;
+  }
+
+  /** Nobody is filmed any longer than they think. */
+  #switchOff(): void {
+    void this.publisher?.stop();
+    this.capture.release();
   }
 
   // --- picture and sound
@@ -107,6 +118,8 @@ export class LecternStudio extends LitElement {
 
   #choose(source: PictureSource): void {
     void (source === 'camera' ? this.capture.useCamera() : this.capture.useScreen()).then(() => {
+      // Refused, or something else was chosen since.
+      if (this.capture.picture !== source) return undefined;
       const silent = this.capture.stream.getAudioTracks().length === 0;
       if (silent && this.capture.microphoneId !== 'none' && !this.capture.problem) return this.capture.useMicrophone();
       return undefined;
@@ -185,6 +198,7 @@ export class LecternStudio extends LitElement {
     this.requestUpdate();
     try {
       await endBroadcast(this.broadcast.id, this.token);
+      this.capture.release();
       await this.publisher?.stop();
       this.#problem = '';
       this.dispatchEvent(new Event('ended'));
