@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Replay } from '../src/core/replay';
+import { Replay, shownUpTo } from '../src/core/replay';
 import type { ChunkRef, ReplayChunk, TextEvent } from '../src/core/wire';
 
 const WINDOW = 1000;
@@ -132,6 +132,22 @@ describe('replay', () => {
     expect(seqs(replay, 1000)).toEqual([1, 2, 3]);
     expect(moderated.serve(replay, 1000)).toEqual([0, 2]);
     expect(seqs(replay, 1000)).toEqual([1, 3]);
+  });
+
+  test('at the end of an ended line shows what stands behind the last picture too', () => {
+    const late = text(9, 1_000_000 + 300_000);
+    const [replay, recorded] = opened([...lecture, late], 0);
+    const shown = (position: number, duration: number | null) => {
+      const upTo = shownUpTo(position, duration);
+      recorded.serve(replay, upTo);
+      expect(replay.at(upTo)).toBe(replay.at(upTo));
+      return seqs(replay, upTo).includes(late.seq);
+    };
+    expect(shown(1_000_000, null)).toBe(false);
+    expect(shown(954_999, 1_000_000)).toBe(false);
+    expect(shown(1_000_000 - 18_000, 1_000_000)).toBe(true);
+    expect(shown(1_000_003, 1_000_000)).toBe(true);
+    expect(shown(900_000, 1_000_000)).toBe(false);
   });
 
   test('in random order of loading and asking, agrees with a plain filter', () => {

@@ -16,6 +16,17 @@ const KEPT = 160;
 const KEPT_LIVE = 4000;
 /** Until the index says otherwise: 32 s. */
 const WINDOW: Ticks = 2_880_000;
+/** Nearer to the end of the line than this is at the end: the player does not wait for a last crumb of half a second. */
+const AT_END: Ticks = 45_000;
+/** Behind every message. */
+const EVERYTHING: Ticks = Number.MAX_SAFE_INTEGER;
+
+/**
+ * The position up to which messages show. Some stand behind the last picture, written while the line was ending: no
+ * position ever reaches them, so at the end everything shows. `duration`: of a line that has ended, else null.
+ */
+export const shownUpTo = (position: Ticks, duration: Ticks | null): Ticks =>
+  duration !== null && position > duration - AT_END ? EVERYTHING : position;
 
 export interface View {
   messages: readonly Message[];

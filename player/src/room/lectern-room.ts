@@ -11,8 +11,8 @@ import { Announcer } from '../core/announcer';
 import { isRewound } from '../core/edge';
 import { positionTime } from '../core/format';
 import type { Message } from '../core/message';
-import type { View } from '../core/replay';
-import { TICKS_PER_MS } from '../core/time';
+import { shownUpTo, type View } from '../core/replay';
+import { TICKS_PER_MS, type Ticks } from '../core/time';
 import type { TextEvent } from '../core/wire';
 import { guestToken, rememberGuest } from '../identity';
 import { MOVED, SHOWN, type Playhead } from '../playhead';
@@ -300,8 +300,8 @@ export class LecternRoom extends LitElement {
 
   /** With each picture: two comparisons, mostly. */
   readonly #glance = (): void => {
-    const [view, position] = [this.#view, this.playhead?.mediaTicks];
-    if (this.#mode === 'live' || !view || position == null) return;
+    const [view, position] = [this.#view, this.#position];
+    if (this.#mode === 'live' || !view || position === null) return;
     if (position < view.from || position >= view.until) this.#showReplay();
   };
 
@@ -325,12 +325,19 @@ export class LecternRoom extends LitElement {
     this.requestUpdate();
   }
 
+  /** Up to where messages show. */
+  get #position(): Ticks | null {
+    const position = this.playhead?.mediaTicks ?? null;
+    const duration = this.broadcast?.duration ?? this.connection?.room.line?.duration ?? null;
+    return position === null ? null : shownUpTo(position, this.#ended ? duration : null);
+  }
+
   /** Costs a comparison while nothing new stands at the position. */
   #showReplay(): void {
     clearTimeout(this.#look);
     const source = this.#source;
     if (this.#mode === 'live' || !source) return;
-    const position = this.playhead?.mediaTicks ?? 0;
+    const position = this.#position ?? 0;
     source.follow(position, this.#ended);
     const view = source.replay.at(position);
     if (view !== this.#view) {
