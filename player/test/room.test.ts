@@ -81,6 +81,56 @@ describe('a room', () => {
     expect(room.received({ type: 'events', events: [text(7)] }, 0).some((effect) => effect.do === 'fetch')).toBe(false);
   });
 
+  test('goes back before what of a gap is still missing, and asks again, ever more slowly, while it is', () => {
+    const room = inRoom();
+    room.received({ type: 'gap', from: 3, to: 6 }, 0);
+    room.fetched({ from: 3, to: 6 }, 'e1', [text(3), text(4)]);
+    expect(room.log.resumeAt).toBe(4);
+    expect(room.fetchFailed({ from: 5, to: 6 })).toEqual([{ do: 'refetch', range: { from: 5, to: 6 }, afterMs: 750 }]);
+    // Nobody asks meanwhile.
+    expect(room.received({ type: 'events', events: [text(7)] }, 0).some((effect) => effect.do === 'fetch')).toBe(false);
+    expect(room.retry({ from: 5, to: 6 })).toEqual([{ do: 'fetch', range: { from: 5, to: 6 } }]);
+    expect(room.fetchFailed({ from: 5, to: 6 })).toMatchObject([{ afterMs: 1_500 }]);
+    room.retry({ from: 5, to: 6 });
+    room.fetched({ from: 5, to: 6 }, 'e1', [text(5), text(6)]);
+    expect(shown(room).map(([seq]) => seq)).toEqual([1, 2, 3, 4, 5, 6, 7]);
+    expect(room.log.resumeAt).toBe(7);
+  });
+
+  test('does not ask again for what a resume has brought', () => {
+    const room = inRoom();
+    room.received({ type: 'gap', from: 3, to: 4 }, 0);
+    room.fetchFailed({ from: 3, to: 4 });
+    room.closed(1006);
+    room.opened(0);
+    room.received(joined([text(3), text(4)], 4, { resumed: true }), 0);
+    expect(room.retry({ from: 3, to: 4 })).toEqual([]);
+  });
+
+  test('takes a history in several frames; cut off in between, it resumes there', () => {
+    const room = inRoom([text(5), text(6)], 9);
+    expect(room.log.resumeAt).toBe(6);
+    const rest = room.received({ type: 'events', events: [text(7), text(8)] }, 0);
+    expect(rest).toMatchObject([{ do: 'publish', fresh: false }]);
+    room.closed(1006);
+    expect(frames(room.opened(0))[0]).toMatchObject({ resume: { seq: 8 } });
+    room.received(joined([text(9)], 10, { resumed: true }), 0);
+    expect(room.received({ type: 'events', events: [text(10)] }, 0)).toMatchObject([{ do: 'publish', fresh: true }]);
+    expect(room.log.gaps).toEqual([]);
+  });
+
+  test('goes further back also over pages without a text, and asks for the rest of a page that was cut', () => {
+    const room = inRoom([text(250)], 250);
+    expect(room.earlier()).toEqual({ from: 150, to: 249 });
+    room.fetched({ from: 150, to: 249 }, 'e1', Array.from({ length: 100 }, (_, i) => ({ seq: 150 + i, kind: 'delete', target: 1 })));
+    expect(room.earlier()).toEqual({ from: 50, to: 149 });
+    expect(room.fetched({ from: 50, to: 149 }, 'e1', [text(50), text(51)])).toContainEqual({ do: 'fetch', range: { from: 52, to: 149 } });
+    room.fetched({ from: 52, to: 149 }, 'e1', [text(149)]);
+    room.fetched({ from: 1, to: 49 }, 'e1', [text(1)]);
+    expect(room.earlier()).toBeNull();
+    expect(shown(room).map(([seq]) => seq)).toEqual([1, 50, 51, 149, 250]);
+  });
+
   test('ignores what was fetched from another epoch', () => {
     const room = inRoom();
     room.fetched({ from: 1, to: 1 }, 'e0', [text(1, 'old life')]);

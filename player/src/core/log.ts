@@ -15,30 +15,34 @@ export class Log {
   /** Ranges of events between those we have, which have to be fetched. */
   gaps: Range[] = [];
   #high = 0;
+  /** The first event of what we have; before it is older history. */
+  #low = 1;
+
+  get low(): number {
+    return this.#low;
+  }
 
   /** The last event of the unbroken run: where a reconnect goes on. */
   get resumeAt(): number {
     return this.gaps[0] ? this.gaps[0].from - 1 : this.#high;
   }
 
-  /** A fresh history, `seq` being the room's last event. */
+  /** A fresh history, `seq` being the room's last event. Its end may follow in further frames. */
   restart(events: readonly RoomEvent[], seq: number): void {
     this.messages = [];
     this.gaps = [];
-    this.#high = seq;
+    this.#high = events.at(-1)?.seq ?? seq;
+    this.#low = events[0]?.seq ?? seq + 1;
     for (const event of events) this.#place(event);
   }
 
-  /** Events from the server, in order; returns the gaps that they revealed. */
-  append(events: readonly RoomEvent[]): Range[] {
-    const revealed: Range[] = [];
+  /** Events from the server, in order; what lies between them and what we have is a gap. */
+  append(events: readonly RoomEvent[]): void {
     for (const event of events) {
-      if (event.seq > this.#high + 1) revealed.push({ from: this.#high + 1, to: event.seq - 1 });
+      if (event.seq > this.#high + 1) this.gaps.push({ from: this.#high + 1, to: event.seq - 1 });
       this.#high = Math.max(this.#high, event.seq);
       this.#place(event);
     }
-    this.gaps.push(...revealed);
-    return revealed;
   }
 
   /** A range that the server says it left out. */
@@ -48,16 +52,22 @@ export class Log {
     this.#high = Math.max(this.#high, range.to);
   }
 
-  /** Everything since `resumeAt` was sent again. */
+  /** Everything since `resumeAt` is sent again, the end of it perhaps in further frames. */
   resumed(events: readonly RoomEvent[], seq: number): void {
+    this.#high = events.at(-1)?.seq ?? seq;
     this.gaps = [];
     for (const event of events) this.#place(event);
-    this.#high = Math.max(this.#high, seq);
   }
 
-  /** The answer to a fetch of `range` (a gap, or older history). */
+  /** The answer to a fetch of `range` (a gap, or older history): all of it, or a first page. */
   filled(range: Range, events: readonly RoomEvent[]): void {
-    this.gaps = this.gaps.filter((gap) => gap.from < range.from || gap.to > range.to);
+    if (range.to < this.#low) {
+      this.gaps.unshift(range);
+      this.#low = range.from;
+    }
+    const last = events.at(-1)?.seq ?? range.to;
+    const to = last < range.from ? range.to : last;
+    this.gaps = this.gaps.flatMap((gap) => without(gap, { from: range.from, to }));
     for (const event of events) this.#place(event, true);
   }
 
@@ -72,7 +82,11 @@ export class Log {
   #place(event: RoomEvent, older = false): void {
     if (event.kind === 'delete') this.#delete(event.target);
     else this.#insert(messageOf(event));
-    if (!older && this.messages.length > KEPT) this.messages.splice(0, this.messages.length - KEPT);
+    if (older || this.messages.length <= KEPT) return;
+    this.messages.splice(0, this.messages.length - KEPT);
+    this.#low = this.messages[0]?.seq ?? this.#low;
+    // What we would not keep need not be fetched.
+    this.gaps = this.gaps.filter((gap) => gap.to >= this.#low);
   }
 
   #insert(message: Message): void {
@@ -88,4 +102,9 @@ export class Log {
     const message = this.messages[index];
     if (message?.seq === seq) this.messages[index] = { ...message, body: null };
   }
+}
+
+function without(gap: Range, got: Range): Range[] {
+  const [before, after] = [{ from: gap.from, to: Math.min(gap.to, got.from - 1) }, { from: Math.max(gap.from, got.to + 1), to: gap.to }];
+  return [before, after].filter(({ from, to }) => from <= to);
 }

@@ -23,6 +23,8 @@ export type Effect =
   | { do: 'connect'; afterMs: number }
   | { do: 'send'; frame: ClientFrame }
   | { do: 'fetch'; range: Range }
+  /** Call `retry` then. */
+  | { do: 'refetch'; range: Range; afterMs: number }
   /** The text goes back to its writer. */
   | { do: 'return'; body: string; code: string; message: string; retryAfterMs: number }
   | { do: 'complain'; message: string }
@@ -57,12 +59,18 @@ export class Room {
   #token: string | undefined;
   readonly #session: string;
   readonly #backoff: Backoff;
+  readonly #fetchBackoff: Backoff;
+  /** Gaps that are being fetched, or wait to be fetched again. */
+  #fetching: Range[] = [];
+  /** Up to here, what comes is history. */
+  #history = 0;
 
   constructor(token: string | undefined, random: () => number = Math.random) {
     this.#token = token;
     // A ref must not repeat after a reload: the server may take it for a resend.
     this.#session = Math.floor(random() * 36 ** 6).toString(36);
     this.#backoff = new Backoff(500, 20_000, random);
+    this.#fetchBackoff = new Backoff(1_000, 20_000, random);
   }
 
   get epoch(): string | null {
@@ -91,14 +99,15 @@ export class Room {
       case 'joined':
         return this.#joined(frame, now);
       case 'events':
-        return [...this.log.append(frame.events).map(fetchOf), ...this.#took(frame.events, true)];
+        this.log.append(frame.events);
+        return [...this.#fetches(), ...this.#took(frame.events, (frame.events.at(-1)?.seq ?? 0) > this.#history)];
       case 'ack':
         return this.#acknowledged(frame.ref, frame.seq);
       case 'refused':
         return this.#refused(frame);
       case 'gap':
-        this.log.skipped(frame);
-        return [fetchOf(frame)];
+        this.log.skipped({ from: frame.from, to: frame.to });
+        return this.#fetches();
       case 'line':
         this.line = frame;
         return [];
@@ -136,19 +145,42 @@ export class Room {
     return [send({ type: 'delete', ref, seq })];
   }
 
-  /** The page of history before what is shown, if there is one. */
+  /** The page of history before what we have, if there is one. */
   earlier(): Range | null {
-    const first = this.log.messages[0]?.seq;
-    return first === undefined || first <= 1 ? null : { from: Math.max(1, first - PAGE), to: first - 1 };
+    const { low } = this.log;
+    return this.#epoch === null || low <= 1 ? null : { from: Math.max(1, low - PAGE), to: low - 1 };
   }
 
-  /** The answer to a fetch; an answer of another epoch is of no use. */
+  /** The answer to a fetch, which may be a first page of it; an answer of another epoch is of no use. */
   fetched(range: Range, epoch: string, events: readonly RoomEvent[]): Effect[] {
     if (epoch !== this.#epoch) return [];
+    this.#fetchBackoff.succeeded();
+    this.#settle(range);
     this.log.filled(range, events);
-    const last = events.at(-1)?.seq;
-    const rest = last !== undefined && last < range.to && last >= range.from ? [fetchOf({ from: last + 1, to: range.to })] : [];
-    return [...rest, ...this.#took(events, false)];
+    return [...this.#fetches(), ...this.#took(events, false)];
+  }
+
+  /** A gap is asked for again; older history when somebody wants it again. */
+  fetchFailed(range: Range): Effect[] {
+    const missing = this.#fetching.some((one) => same(one, range));
+    return missing ? [{ do: 'refetch', range, afterMs: this.#fetchBackoff.next() }] : [];
+  }
+
+  retry(range: Range): Effect[] {
+    this.#settle(range);
+    return this.#fetches();
+  }
+
+  #settle(range: Range): void {
+    this.#fetching = this.#fetching.filter((one) => !same(one, range));
+  }
+
+  /** For every gap that nobody is fetching yet. */
+  #fetches(): Effect[] {
+    const asked = (gap: Range) => this.#fetching.some(({ from, to }) => from <= gap.from && gap.to <= to);
+    const wanted = this.log.gaps.filter((gap) => !asked(gap));
+    this.#fetching.push(...wanted);
+    return wanted.map((range) => ({ do: 'fetch', range }));
   }
 
   #joined(frame: Extract<ServerFrame, { type: 'joined' }>, now: WallMs): Effect[] {
@@ -163,6 +195,8 @@ export class Room {
     this.line = frame.line;
     this.limits = frame.limits;
     this.#deletes.clear();
+    this.#fetching = [];
+    if (!resumed) this.#history = frame.seq;
     const published = this.#took(frame.events, resumed);
     return [...published, ...this.unsent.filter((unsent) => unsent.seq === null).map(sayOf)];
   }
@@ -206,4 +240,4 @@ const PENALTY_MS: Record<number, number> = { [CLOSED.malformed]: 10_000, [CLOSED
 
 const send = (frame: ClientFrame): Effect => ({ do: 'send', frame });
 const sayOf = ({ ref, body, playing }: Unsent): Effect => send({ type: 'say', ref, body, playing });
-const fetchOf = ({ from, to }: Range): Effect => ({ do: 'fetch', range: { from, to } });
+const same = (a: Range, b: Range): boolean => a.from === b.from && a.to === b.to;

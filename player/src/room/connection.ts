@@ -106,6 +106,11 @@ export class Connection extends EventTarget {
       case 'fetch':
         void this.#fetch(effect.range.from, effect.range.to);
         return;
+      case 'refetch':
+        setTimeout(() => {
+          if (!this.#closed) this.#run(this.room.retry(effect.range));
+        }, effect.afterMs);
+        return;
       case 'return':
         this.#tell('return', effect);
         return;
@@ -124,13 +129,13 @@ export class Connection extends EventTarget {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
-  /** A gap whose fetch fails is sent again by the next resume, which starts before it. */
   async #fetch(from: number, to: number): Promise<void> {
     try {
       const { epoch, events } = await readMessages(this.#path, from, to);
       this.#run(this.room.fetched({ from, to }, epoch, events));
     } catch (error) {
       console.warn(`messages ${from} to ${to} could not be fetched`, error);
+      this.#run(this.room.fetchFailed({ from, to }));
     }
   }
 
