@@ -73,6 +73,14 @@ impl Source {
     }
 
     fn begin(&mut self, track: Track) {
+        // Told again: its decoder knows what came before.
+        if self
+            .decoders
+            .get(&track.id)
+            .is_some_and(|known| known.codec == track.codec)
+        {
+            return;
+        }
         if self.decoders.len() >= MAX_TRACKS && !self.decoders.contains_key(&track.id) {
             log(format_args!(
                 "track {} is one too many: {MAX_TRACKS} are decoded at once",
@@ -97,7 +105,7 @@ impl Source {
     }
 
     fn frame(&mut self, frame: &Frame) {
-        self.studio.heard_now();
+        self.studio.heard_in(frame.at);
         self.mend();
         if let Some(decoder) = self
             .decoders
@@ -119,5 +127,86 @@ fn build(codec: Codec, canvas: &gst::Caps, studio: &Arc<Studio>) -> Decoding {
         codec,
         decoder: decoder.ok(),
         built: Instant::now(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+    use crate::decode::Decoded;
+    use crate::line::{Due, Start};
+    use crate::picture::Face;
+    use crate::wire::Job;
+    use bytes::Bytes;
+    use std::time::SystemTime;
+    use timeline::{Grid, Span, Timeline, WallTime};
+    use tokio::sync::Notify;
+
+    /// A line that is taken up a minute after its origin.
+    fn studio(now: WallTime) -> (Arc<Studio>, Timeline) {
+        gst::init().unwrap();
+        let timeline = Timeline::starting(now - Span::from_millis(60_000));
+        let job = Job {
+            broadcast: "algebra-1".parse().unwrap(),
+            timeline,
+            grid: Grid::default(),
+        };
+        let start = Start {
+            slot: 1800,
+            audio: 2813,
+        };
+        (
+            Arc::new(Studio::new(
+                &Config::default(),
+                &job,
+                start,
+                Arc::new(Notify::new()),
+            )),
+            timeline,
+        )
+    }
+
+    fn face(studio: &Studio, now: WallTime) -> Face<gst::Buffer> {
+        loop {
+            match studio.line().next(now + Span::from_millis(1_000), true).unwrap() {
+                Due::Slot { face, .. } => return face,
+                Due::Sound { .. } => {}
+                Due::Over => unreachable!(),
+            }
+        }
+    }
+
+    #[test]
+    fn frames_that_are_long_past_do_not_bring_a_dead_picture_back() {
+        let now = WallTime::from(SystemTime::now());
+        for (ago, slated) in [(20_000, true), (0, false)] {
+            let (studio, timeline) = studio(now);
+            let mut source = Source::new(gst::Caps::new_empty(), studio.clone());
+            let at = timeline.at(now - Span::from_millis(ago));
+            studio.picture(at, gst::Buffer::new());
+            source.take(Record::Frame(Frame {
+                track: TrackId(1),
+                at,
+                keyframe: true,
+                payload: Bytes::new(),
+            }));
+            assert_eq!(face(&studio, now) == Face::Slate, slated, "{ago} ms ago");
+        }
+    }
+
+    #[test]
+    fn a_track_that_is_told_again_keeps_its_decoder() {
+        let (studio, _) = studio(SystemTime::now().into());
+        let canvas = crate::encode::Ladder::canvas(&Config::default());
+        let mut source = Source::new(canvas, studio);
+        let track = Track {
+            id: TrackId(1),
+            codec: Codec::Opus,
+        };
+        source.take(Record::Track(track.clone()));
+        let built = source.decoders[&track.id].built;
+        source.take(Record::Track(track.clone()));
+        assert_eq!(source.decoders[&track.id].built, built);
     }
 }

@@ -41,10 +41,11 @@ impl Studio {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The publisher was heard just now.
-    pub fn heard_now(&self) {
-        let at = self.timeline.at(now());
-        self.line().heard(at);
+    /// The publisher was heard in a frame captured at `at`. Not now: what a respawned child is fed first may be long
+    /// past. And not later than now, whatever the publisher's clock says.
+    pub fn heard_in(&self, at: MediaTime) {
+        let now = self.timeline.at(now());
+        self.line().heard(at.min(now));
     }
 
     pub async fn changed(&self) {
