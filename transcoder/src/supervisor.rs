@@ -24,6 +24,10 @@ use process::Process;
 const HOLE_BEHIND: Span = Span::from_millis(10_000);
 /// The source ended and children keep dying: after this the line ends with what is on it.
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
+/// A first child that cannot be spawned for want of memory, processes or files is tried for so long, …
+const FIRST_WITHIN: Duration = Duration::from_secs(10);
+/// … so often.
+const SPAWN_EVERY: Duration = Duration::from_secs(1);
 const WATCH_EVERY: Duration = Duration::from_millis(250);
 
 /// Supervises the child until the source's end. All records of the line go to `line`; the last is
@@ -82,17 +86,23 @@ impl Supervisor {
     async fn run(mut self) -> Result<(), Error> {
         let mut backoff = Backoff::default();
         let mut watchdog = Watchdog::default();
+        let began = Instant::now();
         loop {
             let mut process = match self.spawn() {
                 Ok(process) => process,
                 // Nothing ever ran: what was asked for cannot be run. Later it may be the machine's trouble.
-                Err(error) if self.ladder.is_empty() => {
+                Err(error)
+                    if self.ladder.is_empty() && (is_final(&error) || began.elapsed() > FIRST_WITHIN) =>
+                {
                     self.line.send(Record::End(MediaTime::ZERO));
                     return Err(error);
                 }
                 Err(error) => {
                     self.count_respawn(&error.to_string());
-                    tokio::time::sleep(backoff.lost(Instant::now()).max(Duration::from_secs(1))).await;
+                    self.pause(backoff.lost(Instant::now()).max(SPAWN_EVERY)).await;
+                    if self.is_given_up() {
+                        return self.finish(self.job.grid.slot_start(self.next().slot));
+                    }
                     continue;
                 }
             };
@@ -108,15 +118,32 @@ impl Supervisor {
                 // It put nothing out: perhaps it died of what it was fed first.
                 self.backlog.forget();
             }
-            let finish_within = if self.ladder.is_empty() {
-                Duration::ZERO
-            } else {
-                FINISH_WITHIN
-            };
-            if self.end.is_some_and(|(_, since)| since.elapsed() > finish_within) {
+            if self.is_given_up() {
                 return self.finish(self.job.grid.slot_start(self.next().slot));
             }
-            tokio::time::sleep(backoff.lost(Instant::now())).await;
+            self.pause(backoff.lost(Instant::now())).await;
+        }
+    }
+
+    /// The source ended, and no child finishes the line.
+    fn is_given_up(&self) -> bool {
+        let finish_within = if self.ladder.is_empty() {
+            Duration::ZERO
+        } else {
+            FINISH_WITHIN
+        };
+        self.end.is_some_and(|(_, since)| since.elapsed() > finish_within)
+    }
+
+    /// Waits before the next child. The source goes on meanwhile, and perhaps ends.
+    async fn pause(&mut self, length: Duration) {
+        let over = tokio::time::sleep(length);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                record = next(&mut self.source) => drop(self.hear(record)),
+                () = &mut over => return,
+            }
         }
     }
 
@@ -149,7 +176,7 @@ impl Supervisor {
         let mut watch = tokio::time::interval(WATCH_EVERY);
         loop {
             tokio::select! {
-                record = next(&mut self.source) => self.hear(record, process),
+                record = next(&mut self.source) => process.send(self.hear(record)),
                 message = process.next() => match message {
                     Ok(Some(FromChild::Ended(at))) => return Over::Ended(at),
                     Ok(Some(message)) => {
@@ -172,29 +199,30 @@ impl Supervisor {
         }
     }
 
-    fn hear(&mut self, record: Result<Option<Record>, timeline::feed::Overflow>, process: &mut Process) {
+    /// Remembers what the source says for children to come. Also gives what the present one is told.
+    fn hear(&mut self, record: Result<Option<Record>, timeline::feed::Overflow>) -> ToChild {
         match record {
-            Ok(Some(Record::End(at))) => self.source_ended(at, process),
+            Ok(Some(Record::End(at))) => self.source_ended(at),
             Ok(Some(record)) => {
                 self.backlog
                     .push(&record, self.job.grid.slot_start(self.next().slot));
-                process.send(ToChild::Record(record));
+                ToChild::Record(record)
             }
             // Every producer is gone: an end without a word.
-            Ok(None) => self.source_ended(self.job.timeline.at(now()), process),
+            Ok(None) => self.source_ended(self.job.timeline.at(now())),
             Err(overflow) => {
                 tracing::warn!(broadcast = %self.job.broadcast, "from the source: {overflow}");
                 self.count("lectern_transcoder_lost_source_records_total", overflow.missed);
                 self.backlog.lost();
-                process.send(ToChild::Lost);
+                ToChild::Lost
             }
         }
     }
 
-    fn source_ended(&mut self, at: MediaTime, process: &mut Process) {
+    fn source_ended(&mut self, at: MediaTime) -> ToChild {
         self.source = None;
         self.end = Some((at, Instant::now()));
-        process.send(ToChild::Record(Record::End(at)));
+        ToChild::Record(Record::End(at))
     }
 
     fn take(&mut self, message: FromChild, watchdog: &mut Watchdog) -> Result<(), String> {
@@ -278,6 +306,15 @@ impl Supervisor {
     }
 }
 
+/// Whether the program itself is what cannot be run: it is not there, or not allowed.
+fn is_final(error: &Error) -> bool {
+    use std::io::ErrorKind::{NotFound, PermissionDenied};
+    match error {
+        Error::Spawn(cause) => matches!(cause.kind(), NotFound | PermissionDenied),
+        _ => true,
+    }
+}
+
 /// The next record of the source; never, once it has ended.
 async fn next(source: &mut Option<Consumer>) -> Result<Option<Record>, timeline::feed::Overflow> {
     match source {
@@ -294,6 +331,46 @@ fn now() -> WallTime {
 mod tests {
     use super::*;
     use timeline::{Grid, Timeline};
+
+    /// A file that is open for writing cannot be run (ETXTBSY), for now.
+    #[tokio::test]
+    async fn the_end_of_the_source_is_heard_while_no_child_can_be_spawned() {
+        use std::os::unix::fs::PermissionsExt;
+        let path = std::env::temp_dir().join(format!("lectern-busy-{}", std::process::id()));
+        let busy = std::fs::File::create(&path).unwrap();
+        busy.set_permissions(std::fs::Permissions::from_mode(0o755))
+            .unwrap();
+        let config = Config {
+            program: Some(path.clone()),
+            ..Config::default()
+        };
+        let job = Job {
+            broadcast: "a".parse().unwrap(),
+            timeline: Timeline::starting(now()),
+            grid: Grid::default(),
+        };
+        let (source, line) = (Producer::new(), Producer::new());
+        let mut out = line.subscribe(timeline::feed::Policy::Line);
+        let supervised = run(
+            config,
+            job,
+            source.subscribe(timeline::feed::Policy::Line),
+            line.clone(),
+        );
+        source.send(Record::End(MediaTime::ZERO));
+        let outcome = tokio::time::timeout(Duration::from_secs(60), supervised).await;
+        std::fs::remove_file(path).unwrap();
+        assert!(matches!(outcome, Ok(Ok(()))), "{outcome:?}");
+        assert_eq!(out.next().await, Ok(Some(Record::End(MediaTime::ZERO))));
+    }
+
+    #[test]
+    fn only_a_program_that_cannot_be_run_is_given_up_at_once() {
+        let spawn = |errno| Error::Spawn(std::io::Error::from_raw_os_error(errno));
+        // ENOENT, EACCES; EAGAIN, ENOMEM, EMFILE.
+        assert_eq!([2, 13].map(|errno| is_final(&spawn(errno))), [true; 2]);
+        assert_eq!([11, 12, 24].map(|errno| is_final(&spawn(errno))), [false; 3]);
+    }
 
     #[test]
     fn a_line_that_is_taken_up_late_goes_on_at_the_next_segment() {
