@@ -84,7 +84,11 @@ impl<P: Clone> Line<P> {
             start,
             next: start,
             end: None,
-            pictures: Pictures::new((delay.ticks() / grid.frame.ticks()) as usize, tolerance),
+            pictures: Pictures::new(
+                grid.slot_start(start.slot),
+                (delay.ticks() / grid.frame.ticks()) as usize,
+                tolerance,
+            ),
             sound: Sound::starting(start.audio),
             heard: None,
             hold: None,

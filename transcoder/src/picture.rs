@@ -22,6 +22,8 @@ pub struct Pictures<P> {
     orphaned: bool,
     /// How much later than the slot a picture may have been captured and still fill it.
     tolerance: Span,
+    /// The slot that is filled next, or was last.
+    wanted: MediaTime,
     room: usize,
     /// Pictures that no slot showed: the source is faster than the grid, or the line lags.
     pub skipped: u64,
@@ -32,14 +34,16 @@ pub struct Pictures<P> {
 const CATCH_UP: usize = 64;
 
 impl<P: Clone> Pictures<P> {
-    /// `delayed`: slots in the line delay. `tolerance`: how much later than its slot a picture may be captured.
-    pub fn new(delayed: usize, tolerance: Span) -> Self {
+    /// `first`: the first slot. `delayed`: slots in the line delay. `tolerance`: how much later than its slot a
+    /// picture may be captured.
+    pub fn new(first: MediaTime, delayed: usize, tolerance: Span) -> Self {
         let room = delayed + CATCH_UP;
         Pictures {
             waiting: VecDeque::new(),
             shown: None,
             orphaned: false,
             tolerance,
+            wanted: first,
             room,
             skipped: 0,
         }
@@ -60,15 +64,14 @@ impl<P: Clone> Pictures<P> {
         let place = self.waiting.partition_point(|(waiting, _)| *waiting < at);
         self.waiting.insert(place, (at, picture));
         if self.waiting.len() > self.room {
-            self.thin();
+            self.make_room();
         }
     }
 
     /// The face of the slot that stands at `slot`.
     pub fn take(&mut self, slot: MediaTime) -> Face<P> {
-        let due = self
-            .waiting
-            .partition_point(|(at, _)| *at <= slot + self.tolerance);
+        self.wanted = slot;
+        let due = self.due();
         if due > 0 {
             self.skipped += due as u64 - 1;
             self.shown = self.waiting.drain(..due).next_back();
@@ -97,6 +100,23 @@ impl<P: Clone> Pictures<P> {
         }
     }
 
+    /// How many waiting pictures the wanted slot may show. It shows the last of them.
+    fn due(&self) -> usize {
+        let latest = self.wanted + self.tolerance;
+        self.waiting.partition_point(|(at, _)| *at <= latest)
+    }
+
+    /// Pictures that no slot can show any more go first: a respawned encoder is fed seconds of them.
+    fn make_room(&mut self) {
+        let passed = self.due().saturating_sub(1);
+        if passed > 0 {
+            self.waiting.drain(..passed);
+            self.skipped += passed as u64;
+        } else {
+            self.thin();
+        }
+    }
+
     /// Drops the picture that leaves the smallest gap, so that what waits stays spread over the whole lag.
     fn thin(&mut self) {
         let gap = |i: usize| self.waiting[i + 1].0 - self.waiting[i - 1].0;
@@ -116,7 +136,7 @@ mod tests {
     }
 
     fn pictures(times: &[i64]) -> Pictures<i64> {
-        let mut pictures = Pictures::new(0, Span::from_ticks(750));
+        let mut pictures = Pictures::new(at(0), 0, Span::from_ticks(750));
         times.iter().for_each(|t| pictures.push(at(*t), *t));
         pictures
     }
@@ -180,6 +200,16 @@ mod tests {
                 Face::Repeat(-1)
             ]
         );
+    }
+
+    #[test]
+    fn what_precedes_the_first_slot_does_not_thin_what_follows() {
+        let mut p = Pictures::new(at(300 * 3000), 0, Span::from_ticks(750));
+        (0..360).for_each(|n| p.push(at(n * 3000), n));
+        for n in 300..360 {
+            assert_eq!(p.take(at(n * 3000)), Face::Fresh(n));
+        }
+        assert_eq!(p.skipped, 300);
     }
 
     #[test]
