@@ -71,6 +71,7 @@ async fn converse(socket: StdUnixStream) -> Result<(), Error> {
         job,
         start,
         caught_up,
+        sound_shift_ms,
     } = wire::decode(&first.map_err(Error::Socket)?)?
     else {
         return Err(Error::Wire("the first message does not begin a line".into()));
@@ -80,6 +81,7 @@ async fn converse(socket: StdUnixStream) -> Result<(), Error> {
     let (to_parent, outgoing) = mpsc::channel(FRAMES_WAITING);
     let speaker = tokio::spawn(speak(FramedWrite::new(write, wire::codec()), outgoing));
     let line = Line::begin(config, job, start, to_parent)?;
+    line.studio.line().shift_sound(sound_shift_ms);
     if let Some(caught_up) = caught_up {
         line.studio.line().hold(caught_up, now() + CATCH_UP);
     }

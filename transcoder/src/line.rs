@@ -129,6 +129,11 @@ impl<P: Clone> Line<P> {
         self.hold = Some(Hold { until, at_most });
     }
 
+    /// The sound goes on as far behind its capture as it was before.
+    pub fn shift_sound(&mut self, ms: f64) {
+        self.sound.shift_by_ms(ms);
+    }
+
     pub fn is_held(&self) -> bool {
         self.hold.is_some()
     }

@@ -93,6 +93,13 @@ impl Sound {
         self.shift / ms(1)
     }
 
+    /// The sound of a line that is taken up is as late as it was before: what was learned is not learned anew.
+    pub fn shift_by_ms(&mut self, by: f64) {
+        if by.is_finite() {
+            self.shift = (by * ms(1)).clamp(0.0, MAX_SHIFT);
+        }
+    }
+
     /// Lays a decoded packet whose first sample was captured at `at`.
     pub fn push(&mut self, at: MediaTime, packet: &[Sample]) {
         let capture = sample_at(at);

@@ -40,6 +40,7 @@ pub async fn run(config: Config, job: Job, source: Consumer, line: Producer) -> 
         backlog: Backlog::default(),
         barrier: None,
         ladder: Vec::new(),
+        sound_shift_ms: 0.0,
         end: None,
         source: Some(source),
         config: Arc::new(config),
@@ -73,6 +74,8 @@ struct Supervisor {
     /// From the first child's announcement on.
     barrier: Option<Barrier>,
     ladder: Vec<Rendition>,
+    /// As last reported: the next child goes on with it.
+    sound_shift_ms: f64,
     end: Option<(MediaTime, Instant)>,
 }
 
@@ -161,6 +164,7 @@ impl Supervisor {
             job,
             start,
             caught_up,
+            sound_shift_ms: self.sound_shift_ms,
         });
         self.backlog
             .records()
@@ -234,6 +238,7 @@ impl Supervisor {
                 Ok(())
             }
             FromChild::Report(report) => {
+                self.sound_shift_ms = report.sound_shift_ms;
                 report::publish(&self.job.broadcast, &report);
                 Ok(())
             }

@@ -23,12 +23,14 @@ pub struct Job {
 pub enum ToChild {
     /// The first message. `start`: the first slot and audio frame that are not on the line yet. `caught_up`: what
     /// the publisher sent while no child was there follows at once, and holds pictures up to this capture time;
-    /// nothing is due before they are decoded.
+    /// nothing is due before they are decoded. `sound_shift_ms`: by how much the sound on the line is behind its
+    /// capture.
     Begin {
         config: Config,
         job: Job,
         start: Start,
         caught_up: Option<MediaTime>,
+        sound_shift_ms: f64,
     },
     /// From the source. `End` makes the child finish the line.
     Record(Record),
@@ -101,6 +103,7 @@ mod tests {
             },
             start: Start { slot: 48, audio: 75 },
             caught_up: Some(MediaTime::from_ticks(150_000)),
+            sound_shift_ms: 240.0,
         };
         assert_eq!(decode::<ToChild>(&encode(&begin).unwrap()).unwrap(), begin);
         let frame = FromChild::Frame(Frame {

@@ -195,6 +195,31 @@ fn a_burst_after_a_loss_keeps_its_place_but_sound_that_is_always_late_is_moved_b
 }
 
 #[test]
+fn a_line_that_is_taken_up_keeps_the_shift_of_its_sound() {
+    for (shift, cut) in [(0.0, true), (280.0, false)] {
+        let mut sound = Sound::starting(100);
+        sound.shift_by_ms(shift);
+        let mut source = Source {
+            rate: 1.0,
+            sent: 100 * FRAME as i64,
+        };
+        // Every packet comes 200 ms after the edge has passed it.
+        for _ in 0..40 {
+            sound.take();
+            while source.sent < sound.base - 9600 - PACKET {
+                let (at, packet) = source.packet();
+                sound.push(at, &packet);
+            }
+        }
+        assert_eq!(sound.late_samples > 0, cut, "shift {shift} ms");
+    }
+    let mut sound = Sound::starting(0);
+    sound.shift_by_ms(f64::NAN);
+    sound.shift_by_ms(1e9);
+    assert_eq!(sound.shift, MAX_SHIFT);
+}
+
+#[test]
 fn times_out_of_this_world_are_ignored() {
     let mut sound = Sound::starting(0);
     for at in [i64::MAX / 4, i64::MIN / 4, 1 << 50] {
