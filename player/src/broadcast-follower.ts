@@ -21,9 +21,10 @@ export class BroadcastFollower extends EventTarget {
   }
 
   async refresh(): Promise<void> {
+    const waitMs = await this.#read();
+    // After the answer: two readings at once must not become two loops.
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.refresh(), await this.#read());
-    if (this.broadcast?.state === 'ended') clearTimeout(this.#timer);
+    if (this.broadcast?.state !== 'ended') this.#timer = setTimeout(() => void this.refresh(), waitMs);
     this.dispatchEvent(new Event('change'));
   }
 

@@ -108,14 +108,14 @@ describe('a room', () => {
   });
 
   test('takes a history in several frames; cut off in between, it resumes there', () => {
-    const room = inRoom([text(5), text(6)], 9);
+    const room = inRoom([text(5), text(6)], 6);
     expect(room.log.resumeAt).toBe(6);
     const rest = room.received({ type: 'events', events: [text(7), text(8)] }, 0);
     expect(rest).toMatchObject([{ do: 'publish', fresh: false }]);
     room.closed(1006);
     expect(frames(room.opened(0))[0]).toMatchObject({ resume: { seq: 8 } });
     room.received(joined([text(9)], 10, { resumed: true }), 0);
-    expect(room.received({ type: 'events', events: [text(10)] }, 0)).toMatchObject([{ do: 'publish', fresh: true }]);
+    expect(room.received({ type: 'events', events: [{ ...text(10), sent: 50_000 }] }, 0)).toMatchObject([{ do: 'publish', fresh: true }]);
     expect(room.log.gaps).toEqual([]);
   });
 
@@ -192,6 +192,22 @@ describe('what is written', () => {
 });
 
 describe('the door', () => {
+  test('that closes for good gives back what was not sent', () => {
+    const room = inRoom();
+    room.say('one', null);
+    room.say('two', null);
+    const returned = room.closed(4004).filter((effect) => effect.do === 'return');
+    expect(returned.map(({ body }) => body)).toEqual(['two', 'one']);
+    expect(room.unsent).toEqual([]);
+  });
+
+  test('of a server that stops is knocked at again, and who we are is not forgotten', () => {
+    const room = inRoom();
+    room.say('one', null);
+    expect(room.closed(1001)[0]?.do).toBe('connect');
+    expect([room.status, room.you?.name, room.unsent.length]).toEqual(['reconnecting', 'Ana', 1]);
+  });
+
   test.each([
     [4001, 'unauthorized'],
     [4003, undefined],

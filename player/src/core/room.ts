@@ -62,8 +62,8 @@ export class Room {
   readonly #fetchBackoff: Backoff;
   /** Gaps that are being fetched, or wait to be fetched again. */
   #fetching: Range[] = [];
-  /** Up to here, what comes is history. */
-  #history = 0;
+  /** When we came, on the server's clock: what was sent before is history. */
+  #since: WallMs = 0;
 
   constructor(token: string | undefined, random: () => number = Math.random) {
     this.#token = token;
@@ -100,7 +100,7 @@ export class Room {
         return this.#joined(frame, now);
       case 'events':
         this.log.append(frame.events);
-        return [...this.#fetches(), ...this.#took(frame.events, (frame.events.at(-1)?.seq ?? 0) > this.#history)];
+        return [...this.#fetches(), ...this.#took(frame.events, frame.events.some((event) => this.#isFresh(event)))];
       case 'ack':
         return this.#acknowledged(frame.ref, frame.seq);
       case 'refused':
@@ -124,7 +124,7 @@ export class Room {
     if (code === CLOSED.unauthorized || code === CLOSED.forbidden || code === CLOSED.unknown) {
       this.status = 'refused';
       this.refusal = REFUSALS[code] ?? '';
-      return code === CLOSED.unauthorized ? [{ do: 'unauthorized' }] : [];
+      return [...this.#returned(this.refusal), ...(code === CLOSED.unauthorized ? [{ do: 'unauthorized' } as const] : [])];
     }
     this.status = 'reconnecting';
     return [{ do: 'connect', afterMs: this.#backoff.next() + (PENALTY_MS[code] ?? 0) }];
@@ -196,9 +196,13 @@ export class Room {
     this.limits = frame.limits;
     this.#deletes.clear();
     this.#fetching = [];
-    if (!resumed) this.#history = frame.seq;
+    if (!resumed) this.#since = frame.now;
     const published = this.#took(frame.events, resumed);
     return [...published, ...this.unsent.filter((unsent) => unsent.seq === null).map(sayOf)];
+  }
+
+  #isFresh(event: RoomEvent): boolean {
+    return event.kind === 'delete' || event.sent >= this.#since;
   }
 
   /** Events arrived: what of the unsent is among them is sent. */
@@ -221,6 +225,13 @@ export class Room {
     if (!unsent) return frame.ref === null ? [{ do: 'complain', message: frame.message }] : [];
     this.unsent = this.unsent.filter((one) => one !== unsent);
     return [{ do: 'return', body: unsent.body, code: frame.code, message: frame.message, retryAfterMs: frame.retry_after_ms ?? 0 }];
+  }
+
+  /** What will not be sent any more goes back, the last first: each is put before the others. */
+  #returned(message: string): Effect[] {
+    const unsent = this.unsent.filter(({ seq }) => seq === null).reverse();
+    this.unsent = [];
+    return unsent.map(({ body }) => ({ do: 'return', body, code: 'closed', message, retryAfterMs: 0 }));
   }
 
   #ref(): string {

@@ -10,11 +10,13 @@ const NEARLY = 0.2;
 /** Tells `say` (detail: the text); `preventDefault` on it keeps the text in the box. */
 export class LecternComposer extends LitElement {
   static override styles = [baseStyles, sheet(css)];
-  static override properties = { limit: { type: Number }, placeholder: {}, hint: {} };
+  static override properties = { limit: { type: Number }, placeholder: {}, hint: {}, closed: { attribute: false } };
   declare limit: number;
   declare placeholder: string;
   /** Where the message will stand, if not at the live edge. */
   declare hint: string;
+  /** Nothing can be sent (any more); what was typed can still be read and copied. */
+  declare closed: boolean;
   #text = '';
   #problem = '';
   #notBeforeMs = 0;
@@ -25,6 +27,7 @@ export class LecternComposer extends LitElement {
     this.limit = 1000;
     this.placeholder = 'Write a message';
     this.hint = '';
+    this.closed = false;
   }
 
   override disconnectedCallback(): void {
@@ -47,6 +50,7 @@ export class LecternComposer extends LitElement {
   }
 
   override render() {
+    if (this.closed) return this.#kept();
     const left = this.limit - Array.from(this.#text).length;
     const wait = Math.ceil((this.#notBeforeMs - Date.now()) / 1000);
     return html`<form @submit=${this.#submit}>
@@ -59,6 +63,12 @@ export class LecternComposer extends LitElement {
       </div>
       <p id="left" class=${left < 0 ? 'left over' : 'left'} ?hidden=${left > this.limit * NEARLY}>${left < 0 ? `${-left} characters too many` : `${left} characters left`}</p>
     </form>`;
+  }
+
+  #kept() {
+    if (this.#text === '') return nothing;
+    return html`<p id="problem" class="notice warn" role="status">Not sent: the room is closed. Your text is kept here to copy.</p>
+      <textarea class="field" rows="1" readonly aria-label="Your message that was not sent" aria-describedby="problem" .value=${this.#text}></textarea>`;
   }
 
   protected override updated(): void {

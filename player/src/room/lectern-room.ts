@@ -62,6 +62,8 @@ export class LecternRoom extends LitElement {
   #confirming: number | null = null;
   #active: number | null = null;
   #complaint = '';
+  /** The composer was there. */
+  #wrote = false;
   #announcer = new Announcer();
   #said = '';
   #announcing: ReturnType<typeof setInterval> | undefined;
@@ -183,18 +185,27 @@ export class LecternRoom extends LitElement {
   #footer() {
     const room = this.connection?.room;
     const complaint = this.#complaint ? html`<p class="notice bad" role="alert">${this.#complaint}</p>` : nothing;
-    if (this.#ended) return html`${complaint}<p class="notice">The lecture is over. The room follows the replay and can be read, not written.</p>`;
+    const closed = this.#closed;
+    this.#wrote ||= closed === null;
+    // Once there it stays, with what was typed in it, whatever becomes of the room.
+    return html`${complaint}${closed ?? nothing}${this.#wrote ? this.#composer(room?.limits.body ?? 1000, closed !== null) : nothing}`;
+  }
+
+  /** Why one cannot write now; null where one can. */
+  get #closed(): TemplateResult | typeof nothing | null {
+    const room = this.connection?.room;
+    if (this.#ended) return html`<p class="notice">The lecture is over. The room follows the replay and can be read, not written.</p>`;
     if (room?.status === 'refused') return html`<p class="notice bad" role="alert">${room.refusal}</p>`;
-    if (!room?.you) return complaint;
-    if (room.you.role !== 'viewer') return html`${complaint}${this.#composer(room.limits.body)}`;
+    if (!room?.you) return nothing;
+    if (room.you.role !== 'viewer') return null;
     if (!this.broadcast?.guests) return html`<p class="notice">Only invited participants can write here.</p>`;
     return html`<lectern-guest-form .broadcast=${this.broadcast.id} @admitted=${this.#admitted}></lectern-guest-form>`;
   }
 
-  #composer(limit: number): TemplateResult {
+  #composer(limit: number, closed: boolean): TemplateResult {
     const position = this.playhead?.mediaTicks;
-    const hint = this.#mode === 'rewound' && position != null ? `Will stand at ${positionTime(position)}, where you are watching` : '';
-    return html`<lectern-composer .limit=${limit} .hint=${hint} placeholder="Write a message" @say=${this.#say}></lectern-composer>`;
+    const hint = !closed && this.#mode === 'rewound' && position != null ? `Will stand at ${positionTime(position)}, where you are watching` : '';
+    return html`<lectern-composer .limit=${limit} .hint=${hint} .closed=${closed} placeholder="Write a message" @say=${this.#say}></lectern-composer>`;
   }
 
   get #ended(): boolean {
