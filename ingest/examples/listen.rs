@@ -49,12 +49,9 @@ impl Door for Open {
 }
 
 impl Publication for Listener {
-    fn open(&self, first: WallTime) -> Timeline {
-        *self
-            .line
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .get_or_insert(Timeline::starting(first))
+    fn open(&self, first: WallTime) -> Option<Timeline> {
+        let mut line = self.line.lock().unwrap_or_else(|e| e.into_inner());
+        Some(*line.get_or_insert(Timeline::starting(first)))
     }
 
     fn feed(&self) -> &Producer {

@@ -38,7 +38,7 @@ impl Default for Config {
 }
 
 impl Config {
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<(), Error> {
         let bad = |setting, reason: &str| {
             Err(Error::Config {
                 setting,

@@ -17,8 +17,9 @@ pub trait Door: Send + Sync + 'static {
 
 /// One publisher's time on air.
 pub trait Publication: Send + Sync + 'static {
-    /// The line, opened at `first` (the capture time of the first picture) unless it is open already.
-    fn open(&self, first: WallTime) -> Timeline;
+    /// The line, opened at `first` (the capture time of the first picture) unless it is open already. `None` when
+    /// the broadcast ended before its first picture: the session is closed.
+    fn open(&self, first: WallTime) -> Option<Timeline>;
 
     fn feed(&self) -> &feed::Producer;
 

@@ -1,5 +1,6 @@
 //! One publisher, from the 201 to the end: packets in, records out. It waits for nobody downstream.
 
+mod early;
 mod flow;
 
 use std::collections::HashMap;
@@ -10,12 +11,13 @@ use std::time::{Duration, Instant, SystemTime};
 use timeline::feed::Record;
 use timeline::{Codec, Frame, Span, Timeline, Track, TrackId, WallTime};
 
-use crate::capture::{CaptureClock, SenderReport};
+use crate::capture::{BadReport, CaptureClock, SenderReport};
 use crate::peer::{Event, Feedback, Inbox, Report};
 use crate::rtp::{Packet, Picture};
 use crate::sessions::{Handle, Sessions};
 use crate::{Config, Left, Publication};
 
+use early::EarlyReports;
 use flow::Flow;
 
 /// The feed is told that the publisher is heard four times a second at least.
@@ -45,8 +47,12 @@ pub(crate) struct Session {
     silence: Duration,
     /// At most one picture and one sound.
     flows: Vec<Flow>,
+    /// They often come before the first packet of their stream.
+    early: EarlyReports,
     clock: CaptureClock,
     timeline: Option<Timeline>,
+    /// The broadcast ended before its first picture.
+    too_late: bool,
     first_packet: Option<Instant>,
     /// When the publisher closed its connection.
     gone: Option<Instant>,
@@ -77,8 +83,10 @@ impl Session {
             repair: config.repair(),
             silence: config.silence(),
             flows: Vec::new(),
+            early: EarlyReports::default(),
             clock: CaptureClock::new(),
             timeline: None,
+            too_late: false,
             first_packet: None,
             gone: None,
             told_heard,
@@ -173,11 +181,13 @@ impl Session {
                 self.end_track(n);
                 self.clock.restart(clock);
                 self.flows[n] = self.begin(codec, ssrc, clock, now);
+                self.report_early(ssrc);
             }
             None => {
                 let clock = self.clock.add_track(flow::rate(codec));
                 let flow = self.begin(codec, ssrc, clock, now);
                 self.flows.push(flow);
+                self.report_early(ssrc);
             }
         }
         self.flows.iter_mut().find(|flow| flow.ssrc == ssrc)
@@ -188,9 +198,16 @@ impl Session {
         Flow::new(&self.handle.broadcast, codec, ssrc, clock, self.repair, now)
     }
 
+    /// The clock keeps it until the first packet, which is at hand.
+    fn report_early(&mut self, ssrc: u32) {
+        if let Some(report) = self.early.take(ssrc) {
+            self.report(report);
+        }
+    }
+
     fn report(&mut self, report: Report) {
         let Some(flow) = self.flows.iter().find(|flow| flow.ssrc == report.ssrc) else {
-            return;
+            return self.early.keep(report);
         };
         let rtt = Span::from(self.handle.peer.rtt());
         let arrival = wall(report.arrival);
@@ -203,19 +220,25 @@ impl Session {
             },
             rtt,
         );
-        if let Err(bad) = verdict {
-            tracing::debug!(
-                track = flow.codec.name(),
-                ?bad,
-                ntp = report.ntp,
-                rtp = report.rtp,
-                "sender report refused"
-            );
-            metrics::counter!("lectern_ingest_reports_refused_total", "broadcast" => self.name())
-                .increment(1);
-        } else if let Some(offset) = self.clock.offset() {
-            metrics::gauge!("lectern_ingest_sender_offset_seconds", "broadcast" => self.name())
-                .set(offset.as_secs_f64());
+        match verdict {
+            Ok(()) => {
+                if let Some(offset) = self.clock.offset() {
+                    metrics::gauge!("lectern_ingest_sender_offset_seconds", "broadcast" => self.name())
+                        .set(offset.as_secs_f64());
+                }
+            }
+            Err(BadReport::Early) => {}
+            Err(bad) => {
+                tracing::debug!(
+                    track = flow.codec.name(),
+                    ?bad,
+                    ntp = report.ntp,
+                    rtp = report.rtp,
+                    "sender report refused"
+                );
+                metrics::counter!("lectern_ingest_reports_refused_total", "broadcast" => self.name())
+                    .increment(1);
+            }
         }
     }
 
@@ -255,7 +278,13 @@ impl Session {
                     .first_packet
                     .is_some_and(|first| now.saturating_duration_since(first) >= PICTURE_GRACE) =>
             {
-                *self.timeline.insert(self.publication.open(captured))
+                match self.publication.open(captured) {
+                    Some(timeline) => *self.timeline.insert(timeline),
+                    None => {
+                        self.too_late = true;
+                        return;
+                    }
+                }
             }
             None => return,
         };
@@ -302,6 +331,9 @@ impl Session {
     }
 
     fn is_over(&mut self, now: Instant, heard: Instant) -> Option<Left> {
+        if self.too_late {
+            return Some(Left::Closed);
+        }
         if now.saturating_duration_since(heard) >= self.silence {
             tracing::info!(
                 ever_heard = self.inbox.vitals.has_been_heard(),

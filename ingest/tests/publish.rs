@@ -86,13 +86,18 @@ impl Lecture {
 
     /// Reports where both tracks stand on the publisher's own clock.
     async fn report(&self, n: u32) {
-        let seconds = self.captured(n) / 1_000_000_000 + CLOCK_ERROR_S + 2_208_988_800;
-        let fraction = ((self.captured(n) % 1_000_000_000) << 32) / 1_000_000_000;
-        let ntp = ((seconds as u64) << 32) | fraction as u64;
+        let ntp = self.ntp(n);
         self.publisher
             .report(VIDEO, ntp, RTP_START.wrapping_add(n * TICKS))
             .await;
         self.publisher.report(AUDIO, ntp, n * SAMPLES).await;
+    }
+
+    /// What the publisher's own clock said when picture `n` was captured.
+    fn ntp(&self, n: u32) -> u64 {
+        let seconds = self.captured(n) / 1_000_000_000 + CLOCK_ERROR_S + 2_208_988_800;
+        let fraction = ((self.captured(n) % 1_000_000_000) << 32) / 1_000_000_000;
+        ((seconds as u64) << 32) | fraction as u64
     }
 
     fn captured(&self, n: u32) -> i64 {
@@ -286,6 +291,26 @@ async fn a_consumer_gets_its_keyframe_asked_for() {
     Heard::until(&mut listener, |h| h.pictures.len() == 1).await;
     on_air.feed.request_keyframe();
     lecture.publisher.wished(Wish::Keyframe(VIDEO)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_comes_before_its_track_tells_the_first_frame() {
+    let (ingest, door) = ingest(Config::default()).await;
+    let on_air = door.on_air("algebra");
+    let mut listener = on_air.listen();
+    let mut lecture = Lecture::begin(&ingest.router(), "/whip/algebra").await;
+    // Sound 0 is yet to come when its capture is reported; it comes six seconds late.
+    lecture.start -= 6_000_000_000;
+    let now = lecture.ntp(300);
+    lecture.publisher.report(AUDIO, now, 300 * SAMPLES).await;
+    lecture.send(0, &[]).await;
+    let heard = Heard::until(&mut listener, |h| h.sounds.len() == 1).await;
+    let captured = on_air.timeline().wall(heard.sounds[0].at).unix_nanos();
+    let late = captured - lecture.captured(0);
+    assert!(
+        late.abs() < 3_000_000_000,
+        "{late} ns: by its report, not by its arrival"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,7 +61,7 @@ impl From<Refusal> for Problem {
             Refusal::Unauthorized(why) => Problem::new(StatusCode::UNAUTHORIZED, why),
             Refusal::Forbidden(why) => Problem::new(StatusCode::FORBIDDEN, why),
             Refusal::NotFound => Problem::new(StatusCode::NOT_FOUND, "there is no such broadcast"),
-            Refusal::Ended => Problem::new(StatusCode::CONFLICT, "the broadcast has ended"),
+            Refusal::Ended => Problem::new(StatusCode::GONE, "the broadcast has ended"),
             Refusal::Unavailable(why) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, why),
         }
     }

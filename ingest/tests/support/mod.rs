@@ -90,8 +90,8 @@ impl OnAir {
 }
 
 impl Publication for OnAir {
-    fn open(&self, first: WallTime) -> Timeline {
-        *self.line.lock().unwrap().get_or_insert(Timeline::starting(first))
+    fn open(&self, first: WallTime) -> Option<Timeline> {
+        Some(*self.line.lock().unwrap().get_or_insert(Timeline::starting(first)))
     }
 
     fn feed(&self) -> &Producer {
