@@ -1,8 +1,8 @@
 //! When was a frame captured, on the server's clock?
 //!
 //! Sender reports map a track's RTP time to the publisher's NTP clock, which aligns the tracks with each other.
-//! That clock may be a day wrong; it is mapped to ours by `offset = min(arrival − NTP) − RTT/2` over a window:
-//! the report that travelled fastest tells it best. Until a track's first report (and for ever if none comes)
+//! That clock may be a day wrong; it is mapped to ours by `offset = min(arrival − NTP) − min(RTT)/2` over a window:
+//! the report that travelled fastest tells it best, and the least round trip how long that took at least. Until a track's first report (and for ever if none comes)
 //! its capture time is its arrival time, minimum-filtered: late by encoding and travel, but never jumpy.
 //!
 //! The map that frames see is *slewed* towards the best known one, fast for the first seconds of a track and
@@ -60,8 +60,10 @@ pub(crate) enum BadReport {
 /// The capture clock of one publisher.
 #[derive(Debug)]
 pub(crate) struct CaptureClock {
-    /// Arrival − NTP − RTT/2 of all tracks' reports: one clock wrote them all.
+    /// Arrival − NTP of all tracks' reports: one clock wrote them all.
     offsets: WindowMin,
+    /// Of its own minimum: the round trip of the moment would bend the offset for a whole window.
+    rtts: WindowMin,
     tracks: Vec<Track>,
 }
 
@@ -96,6 +98,7 @@ impl CaptureClock {
     pub fn new() -> Self {
         CaptureClock {
             offsets: WindowMin::new(WINDOW_NS),
+            rtts: WindowMin::new(WINDOW_NS),
             tracks: Vec::new(),
         }
     }
@@ -138,11 +141,16 @@ impl CaptureClock {
         };
         let clock_was_set = state.agree(point)?;
         let arrival = report.arrival.unix_nanos();
-        let offset = arrival - point.ntp - rtt.nanos() / 2;
+        let offset = arrival - point.ntp;
+        // Zero: not measured yet.
+        if rtt.nanos() > 0 {
+            self.rtts.push(arrival, rtt.nanos());
+        }
         let best = match self.offsets.min() {
             Some(best) if !clock_was_set => best.min(offset),
             _ => offset,
-        };
+        } - self.travel();
+        let state = &self.tracks[track.0];
         let age = state.last_arrival - (point.ntp + best + state.newest_nanos() - point.rtp);
         if !(MIN_AGE_NS..=MAX_AGE_NS).contains(&age) {
             return Err(BadReport::Absurd);
@@ -157,13 +165,22 @@ impl CaptureClock {
 
     /// The capture time of a frame. Later frames of a track get later times.
     pub fn capture(&mut self, track: TrackIndex, rtp: u32) -> WallTime {
-        let offset = self.offsets.min();
+        let offset = self.best();
         self.tracks[track.0].capture(rtp, offset)
     }
 
     /// Our clock − the publisher's, as far as reports tell.
     pub fn offset(&self) -> Option<Span> {
-        self.offsets.min().map(Span::from_nanos)
+        self.best().map(Span::from_nanos)
+    }
+
+    fn best(&self) -> Option<i64> {
+        self.offsets.min().map(|offset| offset - self.travel())
+    }
+
+    /// How long the fastest report was on its way, at least.
+    fn travel(&self) -> i64 {
+        self.rtts.min().unwrap_or(0) / 2
     }
 
     /// The publisher's clock was set: what was known by the old one is worth nothing.
