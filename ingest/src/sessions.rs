@@ -33,6 +33,14 @@ struct Table {
     shut: bool,
 }
 
+impl Table {
+    fn admits(&self, broadcast: &BroadcastId, takeover: &Takeover) -> bool {
+        self.on_air
+            .get(broadcast)
+            .is_none_or(|on_air| takeover.may_replace(on_air))
+    }
+}
+
 /// One session, as HTTP sees it.
 pub(crate) struct Handle {
     pub id: String,
@@ -50,6 +58,28 @@ pub(crate) enum Found {
     Open(Arc<Handle>),
     Over,
     Never,
+}
+
+/// Whose place a publisher may take.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Takeover {
+    /// Nobody's.
+    #[default]
+    No,
+    /// Whoever has it.
+    Anyone,
+    /// This session's: its own, from before its connection broke.
+    Only(String),
+}
+
+impl Takeover {
+    fn may_replace(&self, on_air: &Handle) -> bool {
+        match self {
+            Takeover::No => false,
+            Takeover::Anyone => true,
+            Takeover::Only(session) => *session == on_air.id,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,14 +102,14 @@ impl Sessions {
     pub fn reserve(
         self: &Arc<Self>,
         broadcast: &BroadcastId,
-        takeover: bool,
+        takeover: Takeover,
     ) -> Result<Reservation, NoPlace> {
         let mut table = self.table();
         if table.shut {
             return Err(NoPlace::ShuttingDown);
         }
-        let taken = table.on_air.contains_key(broadcast) || table.pending.values().any(|b| b == broadcast);
-        if taken && !takeover {
+        let pending = table.pending.values().any(|b| b == broadcast);
+        if (pending && takeover != Takeover::Anyone) || !table.admits(broadcast, &takeover) {
             return Err(NoPlace::Taken);
         }
         if table.open.len() + table.pending.len() >= self.max {
@@ -90,6 +120,7 @@ impl Sessions {
         Ok(Reservation {
             sessions: self.clone(),
             id,
+            takeover,
         })
     }
 
@@ -143,16 +174,17 @@ impl Sessions {
 pub(crate) struct Reservation {
     sessions: Arc<Sessions>,
     pub id: String,
+    takeover: Takeover,
 }
 
 impl Reservation {
-    /// The broadcast's place is this session's now. Also gives whoever had it.
+    /// The broadcast's place is this session's now, unless another took it meanwhile. Also gives whoever had it.
     pub fn take(
         self,
         broadcast: BroadcastId,
         ufrag: String,
         peer: Arc<Peer>,
-    ) -> (Arc<Handle>, Option<Arc<Handle>>) {
+    ) -> Result<(Arc<Handle>, Option<Arc<Handle>>), NoPlace> {
         let handle = Arc::new(Handle {
             id: self.id.clone(),
             broadcast: broadcast.clone(),
@@ -163,6 +195,9 @@ impl Reservation {
             over: CancellationToken::new(),
         });
         let mut table = self.sessions.table();
+        if !table.admits(&broadcast, &self.takeover) {
+            return Err(NoPlace::Taken);
+        }
         // One that comes while the server stops is told to leave at once.
         if table.shut {
             handle.ask(Left::Closed);
@@ -170,7 +205,7 @@ impl Reservation {
         table.open.insert(self.id.clone(), handle.clone());
         metrics::gauge!("lectern_ingest_sessions").set(table.open.len() as f64);
         let before = table.on_air.insert(broadcast, handle.clone());
-        (handle, before)
+        Ok((handle, before))
     }
 }
 

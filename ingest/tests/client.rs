@@ -79,8 +79,8 @@ impl Door for OneToken {
 }
 
 impl Publication for OnAir {
-    fn open(&self, first: WallTime) -> Timeline {
-        *self.line.lock().unwrap().get_or_insert(Timeline::starting(first))
+    fn open(&self, first: WallTime) -> Option<Timeline> {
+        Some(*self.line.lock().unwrap().get_or_insert(Timeline::starting(first)))
     }
 
     fn feed(&self) -> &Producer {
@@ -143,6 +143,10 @@ impl Drop for Camera {
 
 impl Lecturer {
     fn publish(url: &str, token: &str) -> Self {
+        Self::replacing(url, token, None)
+    }
+
+    fn replacing(url: &str, token: &str, session: Option<String>) -> Self {
         let timeline = Timeline::starting(SystemTime::now().into());
         let (feed, stop) = (Producer::new(), CancellationToken::new());
         for (id, codec) in [(VIDEO, Codec::H264), (AUDIO, Codec::Opus)] {
@@ -150,6 +154,7 @@ impl Lecturer {
         }
         let mut config = client::Config::new(url, timeline);
         config.token = Some(token.into());
+        config.replaces = session;
         let publisher = tokio::spawn(client::publish(
             config,
             feed.subscribe(Policy::Line),
@@ -405,7 +410,22 @@ async fn a_connection_that_the_server_closes_is_lost() {
     let on_air = server.on_air().await;
     watch(&mut on_air.frames(), 1).await;
     server.ingest.end(&"algebra-1".parse().unwrap()).await;
-    assert!(matches!(lecturer.outcome().await, Err(Error::Lost)));
+    let Err(Error::Lost { session: Some(lost) }) = lecturer.outcome().await else {
+        panic!("lost, and which session that was");
+    };
+
+    let other = Lecturer::publish(&server.url, TOKEN);
+    let on_air = server.on_air().await;
+    watch(&mut on_air.frames(), 1).await;
+    let returned = Lecturer::replacing(&server.url, TOKEN, Some(lost))
+        .outcome()
+        .await;
+    assert!(
+        matches!(returned, Err(Error::Refused { status: 409, .. })),
+        "somebody else is on air: {returned:?}"
+    );
+    other.stop.cancel();
+    other.outcome().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

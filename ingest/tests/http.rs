@@ -125,7 +125,7 @@ async fn what_the_door_says_is_told() {
     let over = post(&router, "/whip/over", OFFER).await;
     assert_eq!(
         (over.status.as_u16(), &*over.problem()),
-        (409, "the broadcast has ended")
+        (410, "the broadcast has ended")
     );
     let busy = post(&router, "/whip/busy", OFFER).await;
     assert_eq!((busy.status.as_u16(), &*busy.problem()), (503, "come back later"));
@@ -312,6 +312,35 @@ async fn one_publisher_at_a_time_unless_told() {
     assert_eq!(door.on_air("algebra").has_left(1).await, [Left::TakenOver]);
     assert_eq!(delete(&router, first.header("location")).await, 200);
     assert_eq!(delete(&router, third.header("location")).await, 200);
+    assert_eq!(
+        door.on_air("algebra").has_left(2).await,
+        [Left::TakenOver, Left::Deleted]
+    );
+}
+
+#[tokio::test]
+async fn a_publisher_that_comes_back_replaces_itself_alone() {
+    let (ingest, door) = ingest(Config::default()).await;
+    let router = ingest.router();
+    let replacing = async |session: &str| {
+        let path = format!("/whip/algebra?takeover={session}");
+        post(&router, &path, OFFER).await
+    };
+    let session = |answer: &Answer| answer.header("location").rsplit('/').next().unwrap().to_owned();
+
+    let first = session(&post(&router, "/whip/algebra", OFFER).await);
+    let second = replacing(&first).await;
+    assert_eq!(second.status, 201);
+    assert_eq!(door.on_air("algebra").has_left(1).await, [Left::TakenOver]);
+
+    let stale = replacing(&first).await;
+    assert_eq!(stale.status, 409, "somebody else is on air now");
+    stale.problem();
+    assert_eq!(door.on_air("algebra").left.borrow().len(), 1);
+
+    assert_eq!(delete(&router, second.header("location")).await, 200);
+    let third = replacing(&first).await;
+    assert_eq!(third.status, 201, "nobody is");
     assert_eq!(
         door.on_air("algebra").has_left(2).await,
         [Left::TakenOver, Left::Deleted]

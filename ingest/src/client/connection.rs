@@ -47,6 +47,9 @@ const GATHERING: Duration = Duration::from_secs(2);
 /// ICE and DTLS take under a second even across the world; then something is in the way.
 const CONNECTING: Duration = Duration::from_secs(15);
 
+/// Which session that was, the caller knows.
+const LOST: Error = Error::Lost { session: None };
+
 pub struct Connection {
     peer: Arc<dyn PeerConnection>,
     tracks: [Track; 2],
@@ -148,7 +151,7 @@ impl Connection {
         let settled = state.wait_for(|state| *state == RTCPeerConnectionState::Connected || is_over(*state));
         match tokio::time::timeout(CONNECTING, settled).await {
             Ok(Ok(state)) if *state == RTCPeerConnectionState::Connected => {}
-            Ok(_) => return Err(Error::Lost),
+            Ok(_) => return Err(LOST),
             Err(_) => return Err(Error::NoConnection(CONNECTING)),
         }
         let [audio, video] = &self.tracks;
@@ -161,7 +164,7 @@ impl Connection {
     pub async fn lost(&self) -> Error {
         let mut state = self.state.clone();
         let _ = state.wait_for(|state| is_over(*state)).await;
-        Error::Lost
+        LOST
     }
 
     /// Resolves when the server has asked for a keyframe since the last call.
@@ -188,7 +191,7 @@ impl Sending {
         let (_, packetizer, track) = line.ok_or(Error::UnsupportedCodec(codec))?;
         for packet in packetizer.packets(frame)? {
             // It fails only when the connection is closed.
-            track.write_rtp(packet).await.map_err(|_| Error::Lost)?;
+            track.write_rtp(packet).await.map_err(|_| LOST)?;
         }
         Ok(())
     }

@@ -24,7 +24,10 @@ pub enum Error {
     #[error("no connection after {0:?}: no way through to the server's UDP port")]
     NoConnection(Duration),
     #[error("the connection was lost")]
-    Lost,
+    Lost {
+        /// Goes into [`super::Config::replaces`] to come back in its place.
+        session: Option<String>,
+    },
     #[error("{} cannot be published: a publisher sends H264 and opus", .0.name())]
     UnsupportedCodec(Codec),
     #[error("the feed ran ahead of the connection: {0}")]

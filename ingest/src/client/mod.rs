@@ -28,6 +28,8 @@ pub struct Config {
     /// The WHIP endpoint: `https://lectern.example/whip/algebra-1`.
     pub url: String,
     pub token: Option<String>,
+    /// The session that this one replaces: what [`Error::Lost`] told. The server may still take it for the living.
+    pub replaces: Option<String>,
     /// What the feed's times refer to: sender reports tell the server each frame's capture time by it.
     pub timeline: Timeline,
     /// STUN servers (`stun:host:port`), where the server cannot be reached without.
@@ -41,6 +43,7 @@ impl Config {
         Config {
             url: url.into(),
             token: None,
+            replaces: None,
             timeline,
             stun: Vec::new(),
             bind: None,
@@ -61,7 +64,7 @@ pub async fn publish(config: Config, feed: feed::Consumer, stop: CancellationTok
         fault = source.discard() => return Err(fault),
     };
     let outcome = tokio::select! {
-        outcome = publication.run(&mut source) => outcome,
+        outcome = publication.run(&mut source) => outcome.map_err(|e| publication.named(e)),
         () = stop.cancelled() => Ok(()),
     };
     publication.close(&endpoint).await;
@@ -101,6 +104,16 @@ impl Publication {
                     None => return Ok(()),
                 },
             }
+        }
+    }
+
+    /// A connection does not know what the server calls it.
+    fn named(&self, error: Error) -> Error {
+        match error {
+            Error::Lost { .. } => Error::Lost {
+                session: self.resource.session(),
+            },
+            other => other,
         }
     }
 

@@ -33,15 +33,26 @@ pub struct Resource {
     url: Url,
 }
 
+impl Resource {
+    /// The server's name for the session: the end of its path.
+    pub fn session(&self) -> Option<String> {
+        let last = self.url.path_segments()?.next_back()?;
+        (!last.is_empty()).then(|| last.to_owned())
+    }
+}
+
 impl Endpoint {
     pub fn new(config: &Config) -> Result<Self, Error> {
         install_crypto();
         let bad = || Error::BadUrl {
             url: config.url.clone(),
         };
-        let url = Url::parse(&config.url).map_err(|_| bad())?;
+        let mut url = Url::parse(&config.url).map_err(|_| bad())?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(bad());
+        }
+        if let Some(session) = &config.replaces {
+            url.query_pairs_mut().append_pair("takeover", session);
         }
         // Redirects are followed here: the client would take the token off.
         let client = Client::builder()

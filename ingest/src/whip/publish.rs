@@ -10,19 +10,33 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use timeline::BroadcastId;
 use tracing::Instrument;
+use uuid::Uuid;
 
 use crate::Left;
 use crate::peer::{Peer, PeerError};
 use crate::sdp::{self, Offer};
 use crate::session::Session;
-use crate::sessions::{Handle, Reservation};
+use crate::sessions::{Handle, Reservation, Takeover};
 
 use super::{Problem, SDP, Shared, bearer, broadcast, check_content_type, text};
 
 #[derive(Deserialize)]
 pub(super) struct How {
-    #[serde(default)]
-    takeover: bool,
+    takeover: Option<String>,
+}
+
+impl How {
+    fn takeover(self) -> Result<Takeover, Problem> {
+        match self.takeover.as_deref() {
+            None | Some("false") => Ok(Takeover::No),
+            Some("true") => Ok(Takeover::Anyone),
+            Some(session) if Uuid::try_parse(session).is_ok() => Ok(Takeover::Only(session.into())),
+            Some(_) => Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "takeover is true, false, or the session whose place is taken: the end of its Location",
+            )),
+        }
+    }
 }
 
 pub(super) async fn post(
@@ -35,9 +49,10 @@ pub(super) async fn post(
     let broadcast = broadcast(path)?;
     shared.door.authorize(&broadcast, bearer(&headers)).await?;
     let Query(how) = query.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, e.body_text()))?;
+    let takeover = how.takeover()?;
     check_content_type(&headers, SDP)?;
     let offer = Offer::parse(&text(body).await?)?;
-    let reservation = shared.sessions.reserve(&broadcast, how.takeover)?;
+    let reservation = shared.sessions.reserve(&broadcast, takeover)?;
     // A task of its own: a publisher that hangs up midway leaves nothing half made, and an offer that the
     // stack trips over hurts nobody else.
     let span = tracing::info_span!("session", %broadcast, session = reservation.id);
@@ -76,7 +91,7 @@ async fn begin(
         ));
     }
     let answer = sdp::finish(&answer, &shared.candidates);
-    let (handle, before) = reservation.take(broadcast, offer.ufrag, Arc::new(peer));
+    let (handle, before) = reservation.take(broadcast, offer.ufrag, Arc::new(peer))?;
     if let Some(before) = before {
         before.close(Left::TakenOver).await;
     }
