@@ -4,8 +4,9 @@
 //! A consumer that falls behind loses records. On the line itself ([`Policy::Line`]) that is a fault and is
 //! returned; a tap ([`Policy::Tap`]: previews, monitors) skips to the next keyframe and counts what it lost.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast};
@@ -48,11 +49,14 @@ pub struct Producer(Arc<Shared>);
 
 struct Shared {
     sender: broadcast::Sender<Record>,
-    /// Tracks and renditions now running: what a consumer that joins late must know first.
-    head: Mutex<Vec<Record>>,
+    head: Arc<Head>,
     keyframe_wanted: Notify,
     skipped: AtomicU64,
 }
+
+/// Tracks and renditions now running, and the end: what a consumer that joins late must know first.
+#[derive(Default)]
+struct Head(Mutex<Vec<Record>>);
 
 impl Producer {
     pub fn new() -> Self {
@@ -62,7 +66,7 @@ impl Producer {
     pub fn with_capacity(records: usize) -> Self {
         Producer(Arc::new(Shared {
             sender: broadcast::Sender::new(records),
-            head: Mutex::default(),
+            head: Arc::default(),
             keyframe_wanted: Notify::new(),
             skipped: AtomicU64::new(0),
         }))
@@ -70,7 +74,7 @@ impl Producer {
 
     /// Never waits. Without a consumer the record is dropped (but tracks and renditions are remembered).
     pub fn send(&self, record: Record) {
-        let mut head = self.0.head();
+        let mut head = self.0.head.lock();
         match &record {
             Record::Track(_) | Record::Rendition(_) => head.push(record.clone()),
             Record::TrackEnded(id) => head.retain(|r| !matches!(r, Record::Track(t) if t.id == *id)),
@@ -82,10 +86,12 @@ impl Producer {
     }
 
     pub fn subscribe(&self, policy: Policy) -> Consumer {
-        let head = self.0.head();
+        let head = self.0.head.lock();
         Consumer {
             receiver: self.0.sender.subscribe(),
-            head: head.clone().into_iter().collect(),
+            first: head.clone().into(),
+            told: head.clone(),
+            head: self.0.head.clone(),
             shared: Arc::downgrade(&self.0),
             policy,
             skipping: false,
@@ -114,17 +120,21 @@ impl Default for Producer {
     }
 }
 
-impl Shared {
-    fn head(&self) -> MutexGuard<'_, Vec<Record>> {
+impl Head {
+    fn lock(&self) -> MutexGuard<'_, Vec<Record>> {
         // Nothing can panic while it is held.
-        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 pub struct Consumer {
     receiver: broadcast::Receiver<Record>,
-    head: std::collections::VecDeque<Record>,
-    shared: std::sync::Weak<Shared>,
+    /// Comes before what the receiver has.
+    first: VecDeque<Record>,
+    /// The tracks and renditions that this consumer takes to be running.
+    told: Vec<Record>,
+    head: Arc<Head>,
+    shared: Weak<Shared>,
     policy: Policy,
     /// A tap that lost records shows no frame until the next video keyframe.
     skipping: bool,
@@ -132,26 +142,31 @@ pub struct Consumer {
 
 impl Consumer {
     /// The next record; `None` once every producer is gone. Cancel-safe.
+    ///
+    /// Whatever was lost, announcements are not: after a loss come first the tracks and renditions that began in it
+    /// and the tracks that ended.
     pub async fn next(&mut self) -> Result<Option<Record>, Overflow> {
-        if let Some(record) = self.head.pop_front() {
-            return Ok(Some(record));
-        }
         loop {
+            if let Some(record) = self.first.pop_front() {
+                return Ok(Some(record));
+            }
             match self.receiver.recv().await {
-                Ok(record) if self.skipping => {
-                    if let Some(record) = self.skip(record) {
+                Ok(record) => {
+                    if let Some(record) = self.admit(record) {
                         return Ok(Some(record));
                     }
                 }
-                Ok(record) => return Ok(Some(record)),
                 Err(broadcast::error::RecvError::Closed) => return Ok(None),
-                Err(broadcast::error::RecvError::Lagged(missed)) => match self.policy {
-                    Policy::Line => return Err(Overflow { missed }),
-                    Policy::Tap => {
-                        self.count(missed);
-                        self.skipping = true;
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    self.catch_up();
+                    match self.policy {
+                        Policy::Line => return Err(Overflow { missed }),
+                        Policy::Tap => {
+                            self.count(missed);
+                            self.skipping = true;
+                        }
                     }
-                },
+                }
             }
         }
     }
@@ -160,6 +175,43 @@ impl Consumer {
     pub fn request_keyframe(&self) {
         if let Some(shared) = self.shared.upgrade() {
             shared.keyframe_wanted.notify_one();
+        }
+    }
+
+    /// Puts first what was announced in the records that were lost. The end is never lost: nothing follows it.
+    fn catch_up(&mut self) {
+        let head = self.head.lock();
+        let ended = self.told.iter().filter(|told| !head.contains(told));
+        let ended = ended.filter_map(|told| match told {
+            Record::Track(track) => Some(Record::TrackEnded(track.id)),
+            _ => None,
+        });
+        let begun = head.iter().filter(|record| !self.told.contains(record));
+        let begun = begun.filter(|record| !matches!(record, Record::End(_))).cloned();
+        self.first = ended.chain(begun).collect();
+        self.told = head.clone();
+    }
+
+    fn admit(&mut self, record: Record) -> Option<Record> {
+        let news = match &record {
+            // It was put first after a loss that did not reach it.
+            Record::Track(_) | Record::Rendition(_) if self.told.contains(&record) => false,
+            Record::Track(_) | Record::Rendition(_) => {
+                self.told.push(record.clone());
+                true
+            }
+            Record::TrackEnded(id) => {
+                let before = self.told.len();
+                self.told
+                    .retain(|told| !matches!(told, Record::Track(track) if track.id == *id));
+                self.told.len() < before
+            }
+            Record::Frame(_) | Record::Heard(_) | Record::End(_) => true,
+        };
+        match (news, self.skipping) {
+            (false, _) => None,
+            (true, true) => self.skip(record),
+            (true, false) => Some(record),
         }
     }
 
@@ -225,6 +277,46 @@ mod tests {
         let mut consumer = producer.subscribe(Policy::Line);
         (0..10).for_each(|n| producer.send(frame(n, false)));
         assert_eq!(consumer.next().await, Err(Overflow { missed: 6 }));
+    }
+
+    #[tokio::test]
+    async fn what_was_announced_in_a_loss_is_told_after_it_once() {
+        let track = |id| {
+            Record::Track(Track {
+                id: TrackId(id),
+                codec: Codec::H264,
+            })
+        };
+        let producer = Producer::with_capacity(4);
+        let mut consumer = producer.subscribe(Policy::Line);
+        let mut tap = producer.subscribe(Policy::Tap);
+        producer.send(track(1));
+        assert_eq!(consumer.next().await, Ok(Some(track(1))));
+        producer.send(Record::TrackEnded(TrackId(1)));
+        producer.send(track(2));
+        (0..8).for_each(|n| producer.send(frame(n, true)));
+        // This one is not lost.
+        producer.send(track(3));
+        producer.send(Record::End(MediaTime::ZERO));
+        drop(producer);
+        assert_eq!(consumer.next().await, Err(Overflow { missed: 8 }));
+        let mut rest = Vec::new();
+        while let Some(record) = consumer.next().await.unwrap() {
+            rest.push(record);
+        }
+        assert_eq!(
+            rest,
+            [
+                Record::TrackEnded(TrackId(1)),
+                track(2),
+                track(3),
+                frame(6, true),
+                frame(7, true),
+                Record::End(MediaTime::ZERO)
+            ]
+        );
+        // A tap hears of them, too; of a track that came and went in the loss it need not.
+        assert_eq!(tap.next().await, Ok(Some(track(2))));
     }
 
     #[tokio::test]
