@@ -38,8 +38,6 @@ pub struct Config {
     pub silence_ms: u64,
     /// A write that takes longer than this: the reader is too slow to keep.
     pub write_ms: u64,
-    /// The media time that one replay chunk spans.
-    pub chunk_span_ms: u32,
     /// How long after its window has passed a chunk is sealed: those who watch a little behind the live edge
     /// still write into it.
     pub chunk_grace_ms: u32,
@@ -88,7 +86,6 @@ impl Default for Config {
             ping_ms: 20_000,
             silence_ms: 45_000,
             write_ms: 10_000,
-            chunk_span_ms: 32_000,
             chunk_grace_ms: 10_000,
             chunk_refresh_ms: 250,
             idle_ms: 60_000,
@@ -97,7 +94,7 @@ impl Default for Config {
 }
 
 impl Config {
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<(), Error> {
         let bad = |setting, reason| Err(Error::Config { setting, reason });
         let rates = [self.rate, self.host_rate, self.room_rate, self.frame_rate];
         match self {
@@ -108,12 +105,22 @@ impl Config {
             // Beyond it a room is no longer small beside the video.
             c if c.recent > 10_000 => bad("recent", "at most 10000"),
             c if c.max_resume > 20_000 => bad("max_resume", "at most 20000"),
-            c if !(1_000..=600_000).contains(&c.chunk_span_ms) => {
-                bad("chunk_span_ms", "between 1000 and 600000")
-            }
             c if c.tick_ms == 0 || c.ping_ms == 0 => bad("tick_ms", "at least 1, as ping_ms"),
             c if c.silence_ms <= c.ping_ms => bad("silence_ms", "more than chat.ping_ms"),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_of_the_replay_is_no_setting() {
+        let read = |text| serde_json::from_str::<Config>(text).map_err(|error| error.to_string());
+        assert!(read(r#"{"chunk_grace_ms": 5000}"#).is_ok());
+        let refused = read(r#"{"chunk_span_ms": 60000}"#).unwrap_err();
+        assert!(refused.contains("chunk_span_ms"), "{refused}");
     }
 }

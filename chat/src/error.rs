@@ -21,6 +21,8 @@ pub enum Error {
     Unreadable(String),
     #[error("the archive of the replay: {0}")]
     Archive(#[from] ArchiveError),
+    #[error("the replay's index in the archive cannot be read: {0}")]
+    ArchivedIndex(serde_json::Error),
     #[error("there is no broadcast of that name")]
     Unknown,
     #[error("the rooms are closing")]

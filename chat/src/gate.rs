@@ -1,7 +1,7 @@
 //! What the rooms ask of whoever runs them: who may enter, and where the line stands.
 
 use async_trait::async_trait;
-use timeline::{BroadcastId, Line};
+use timeline::{BroadcastId, Line, WallTime};
 use tokio::sync::watch;
 
 use crate::Person;
@@ -20,6 +20,8 @@ pub trait Gate: Send + Sync + 'static {
 pub struct Pass {
     pub person: Person,
     pub line: watch::Receiver<Line>,
+    /// Then the token is no good any more and whoever came with it has to leave; `None`: never.
+    pub expires: Option<WallTime>,
 }
 
 /// Why the gate stays shut. The text goes to the visitor.

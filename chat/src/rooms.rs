@@ -178,7 +178,7 @@ impl Rooms {
             Where::Nowhere => Ok(None),
             Where::Memory(replay) => Ok(Some((replay.index().await?, replay.is_over()))),
             Where::Archive => {
-                let index = replay::archived(&*self.0.archive, broadcast, replay::INDEX).await?;
+                let index = replay::archived_index(&*self.0.archive, broadcast).await?;
                 Ok(index.map(|index| (index, true)))
             }
         }
@@ -196,7 +196,7 @@ impl Rooms {
         match self.replay(broadcast).await? {
             Where::Nowhere => Ok(None),
             Where::Memory(replay) => replay.chunk(name).await,
-            Where::Archive => replay::archived(&*self.0.archive, broadcast, name).await,
+            Where::Archive => replay::archived_chunk(&*self.0.archive, broadcast, name).await,
         }
     }
 

@@ -356,3 +356,21 @@ async fn what_could_not_be_stored_is_refused_and_leaves_no_hole() {
     assert_eq!(bodies(&ana.events_until(2).await), ["before", "sent again"]);
     assert_eq!(school.replayed("algebra").await, ["before", "sent again"]);
 }
+
+#[tokio::test]
+async fn who_stays_longer_than_their_token_has_to_leave() {
+    let school = School::open().await;
+    let expires = now().unix_millis() + 1_500;
+    let token = format!("participant:ana:algebra:{expires}");
+    let mut ana = school.connect("algebra").await;
+    ana.send(json!({"type": "join", "token": token})).await;
+    ana.expect("joined").await;
+    let mut bo = school.join("algebra", "participant", "bo").await;
+    assert_eq!(ana.closed().await, 4001);
+    assert!(now().unix_millis() >= expires);
+    assert_eq!(ana.refused().await, "unauthorized");
+    bo.said("b1", "who has time stays").await;
+    let mut late = school.connect("algebra").await;
+    late.send(json!({"type": "join", "token": token})).await;
+    assert_eq!(late.closed().await, 4001);
+}

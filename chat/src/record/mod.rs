@@ -1,5 +1,6 @@
 //! The rooms' record: every event, in SQL that SQLite and PostgreSQL both read. One writer, many readers.
 
+mod log;
 mod read;
 mod write;
 
@@ -11,7 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use timeline::{BroadcastId, MediaTime};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::replay::{Listed, Unsealed};
+use crate::replay::{Listed, Sealed};
 use crate::room::Accepted;
 use crate::{Error, Event};
 use write::{Job, Work};
@@ -60,8 +61,8 @@ impl Record {
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // A power cut may lose the last commits, never damage the file.
-            .synchronous(SqliteSynchronous::Normal)
+            // A commit is on the disk: what was acknowledged outlives a power cut. Many writers share one sync.
+            .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY)
             .foreign_keys(true)
             // What was deleted is overwritten, not only unlinked.
@@ -99,17 +100,8 @@ impl Record {
     }
 
     /// The archive has the chunk of a window.
-    pub async fn sealed(&self, broadcast: &BroadcastId, unsealed: &Unsealed) -> Result<(), Error> {
-        let listed = unsealed.version.as_ref().map(|version| version.listed.clone());
-        self.work(
-            broadcast,
-            Work::Sealed {
-                n: unsealed.n,
-                upto: unsealed.upto,
-                listed,
-            },
-        )
-        .await
+    pub async fn sealed(&self, broadcast: &BroadcastId, sealed: &Sealed) -> Result<(), Error> {
+        self.work(broadcast, Work::Sealed(sealed.clone())).await
     }
 
     /// The archive has the whole replay of an ended broadcast.

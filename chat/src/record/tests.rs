@@ -96,10 +96,10 @@ async fn the_record_knows_where_the_replay_stands() {
     record
         .sealed(
             &id,
-            &Unsealed {
+            &Sealed {
                 n: 0,
                 upto: 1,
-                version: None,
+                listed: None,
             },
         )
         .await
@@ -108,4 +108,34 @@ async fn the_record_knows_where_the_replay_stands() {
     record.append(&id, vec![text(2, 0)]).await.unwrap();
     assert!(!record.is_settled(&id).await.unwrap(), "a late event");
     assert!(!record.is_settled(&"other".parse().unwrap()).await.unwrap());
+}
+
+/// `cargo test -p chat --release -- --ignored --nocapture acknowledges`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn how_fast_the_record_acknowledges() {
+    const WRITERS: u64 = 50;
+    const EACH: u64 = 200;
+    let (_folder, record, _) = record().await;
+    let began = std::time::Instant::now();
+    let writers = (0..WRITERS).map(|writer| {
+        let record = record.clone();
+        tokio::spawn(async move {
+            let id: BroadcastId = format!("room-{writer}").parse().unwrap();
+            record.room(&id).await.unwrap();
+            let mut slowest = Duration::ZERO;
+            for seq in 1..=EACH {
+                let asked = std::time::Instant::now();
+                record.append(&id, vec![text(seq, 0)]).await.unwrap();
+                slowest = slowest.max(asked.elapsed());
+            }
+            slowest
+        })
+    });
+    let mut slowest = Duration::ZERO;
+    for writer in writers.collect::<Vec<_>>() {
+        slowest = slowest.max(writer.await.unwrap());
+    }
+    let rate = (WRITERS * EACH) as f64 / began.elapsed().as_secs_f64();
+    println!("{rate:.0} messages/s from {WRITERS} writers, the slowest after {slowest:?}");
 }

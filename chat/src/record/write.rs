@@ -1,15 +1,15 @@
 //! The one writer. While a commit runs, what comes meanwhile gathers for the next one: a quiet server commits
 //! each message at once, a busy one in groups.
 
-use std::time::Instant;
-
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use timeline::{BroadcastId, StampSource};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::Entry;
+use super::log::Log;
 use crate::Kind;
-use crate::replay::Listed;
+use crate::replay::Sealed;
 use crate::room::Accepted;
 
 /// A commit of so many rows takes about 10 ms: nobody waits longer for the row before.
@@ -23,21 +23,28 @@ pub struct Job {
 }
 
 pub enum Work {
-    Create {
-        epoch: String,
-    },
+    Create { epoch: String },
     Append(Vec<Entry>),
-    Sealed {
-        n: u64,
-        upto: u64,
-        listed: Option<Listed>,
-    },
+    Sealed(Sealed),
     Ended,
     Close,
 }
 
 pub async fn run(pool: SqlitePool, mut queue: mpsc::Receiver<Job>) {
-    while let Some(first) = queue.recv().await {
+    // An earlier life may have left deleted bodies in the log.
+    let mut log = Log::holding_deleted();
+    loop {
+        let first = tokio::select! {
+            biased;
+            () = log.scrub_due() => {
+                log.scrub(&pool).await;
+                continue;
+            }
+            first = queue.recv() => match first {
+                Some(first) => first,
+                None => return,
+            },
+        };
         let mut jobs = vec![first];
         let mut rows = jobs[0].work.rows();
         while rows < MAX_ROWS
@@ -60,6 +67,9 @@ pub async fn run(pool: SqlitePool, mut queue: mpsc::Receiver<Job>) {
         if let Err(error) = &result {
             metrics::counter!("lectern_chat_commit_failures_total").increment(1);
             tracing::error!(%error, rows, "the rooms' record could not be written");
+        }
+        if jobs.iter().any(|job| job.work.deletes()) {
+            log.holds_deleted = true;
         }
         let close = jobs.iter().any(|job| matches!(job.work, Work::Close));
         if close {
@@ -96,7 +106,7 @@ async fn write(to: &mut SqliteConnection, broadcast: &str, work: &Work) -> Resul
                 append(to, broadcast, entry).await?;
             }
         }
-        Work::Sealed { n, upto, listed } => {
+        Work::Sealed(Sealed { n, upto, listed }) => {
             let sql = "UPDATE chunk SET sealed = $1, name = $2, texts = $3 WHERE broadcast = $4 AND n = $5";
             let query = sqlx::query(sql)
                 .bind(*upto as i64)
@@ -174,5 +184,11 @@ impl Work {
             Work::Append(entries) => entries.len(),
             _ => 1,
         }
+    }
+
+    /// Takes the body out of a text.
+    fn deletes(&self) -> bool {
+        let is_delete = |entry: &Entry| matches!(entry.accepted.event.kind, Kind::Delete { .. });
+        matches!(self, Work::Append(entries) if entries.iter().any(is_delete))
     }
 }

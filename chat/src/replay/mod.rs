@@ -18,10 +18,10 @@ use crate::room::Accepted;
 use crate::{Config, Error, Kind};
 
 pub use chunk::is_name;
-pub use windows::{Listed, Unsealed};
-use windows::{Stale, Version, Windows};
+pub use windows::{Listed, Sealed};
+use windows::{Stale, Unsealed, Version, Windows, bounds, number};
 
-pub const INDEX: &str = "index.json";
+const INDEX: &str = "index.json";
 const JSON: &str = "application/json";
 
 /// The end of all lines: everything before it is finished.
@@ -66,7 +66,7 @@ impl Replay {
         line: watch::Receiver<Line>,
         config: &Config,
     ) -> Result<Replay, Error> {
-        let mut windows = Windows::new(Span::from_millis(config.chunk_span_ms.into()));
+        let mut windows = Windows::default();
         for row in record.chunks(&broadcast).await? {
             windows.restore(row.n, row.touched, row.sealed, row.listed);
         }
@@ -94,9 +94,7 @@ impl Replay {
 
     /// The window that an event changes: a text's own, and that of the text that a delete deletes.
     pub fn window(&self, accepted: &Accepted) -> u64 {
-        self.state()
-            .windows
-            .number(accepted.target_at.unwrap_or(accepted.event.at()))
+        number(accepted.target_at.unwrap_or(accepted.event.at()))
     }
 
     /// The record has these. From now on, nothing that they delete is served.
@@ -118,7 +116,7 @@ impl Replay {
         let rows = self.record.chunks(&self.broadcast).await?;
         let mut state = self.state();
         for row in rows {
-            let (from, _) = chunk::bounds(state.windows.span(), row.n);
+            let (from, _) = bounds(row.n);
             state.windows.distrust(from, row.touched);
         }
         self.wake.notify_one();
@@ -129,11 +127,7 @@ impl Replay {
     pub async fn index(&self) -> Result<Bytes, Error> {
         self.refresh().await?;
         let state = self.state();
-        Ok(chunk::index(
-            &self.epoch,
-            state.windows.span(),
-            state.windows.listed(),
-        ))
+        Ok(chunk::index(&self.epoch, state.windows.listed()))
     }
 
     /// A chunk by its name; `None` where the index does not list it any more.
@@ -175,9 +169,7 @@ impl Replay {
 
     /// Nothing is left to be done: the room may leave the memory.
     pub fn is_settled(&self) -> bool {
-        let over = self.is_over();
-        let state = self.state();
-        state.windows.is_settled(EVERYTHING) && (!over || state.marked)
+        self.is_done(EVERYTHING, self.is_over())
     }
 
     /// The broadcast is over: returns once every chunk and the index are in the archive.
@@ -203,33 +195,29 @@ impl Replay {
         }
     }
 
+    /// Every step is remembered as it succeeds: after one that fails, the next call goes on from there.
     async fn seal(&self) -> Result<(), Error> {
         let over = self.is_over();
         let edge = if over { EVERYTHING } else { self.finished_before() };
-        let is_done = |state: &State| state.windows.is_settled(edge) && (!over || state.marked);
-        if is_done(&self.state()) {
+        if self.is_done(edge, over) {
             return Ok(());
         }
         let _working = self.work.lock().await;
         // What was deleted leaves first: should the rest fail, it is gone at least.
         self.delete_doomed().await?;
         self.render().await?;
-        let unsealed = self.state().windows.unsealed(edge);
-        let mut replaced = Vec::new();
-        for unsealed in &unsealed {
-            self.put_chunk(unsealed).await?;
-            replaced.extend(self.state().windows.sealed(unsealed));
-        }
-        self.put_index().await?;
-        for name in &replaced {
-            self.archive.delete(&key(&self.broadcast, name)).await?;
-        }
-        // Last: after a crash before this everything is simply done again.
-        for unsealed in &unsealed {
-            self.record.sealed(&self.broadcast, unsealed).await?;
-        }
+        self.put_chunks(edge).await?;
+        self.put_index(over).await?;
+        self.delete_superseded().await?;
         self.sweep().await?;
+        // Last: after a crash before this everything is simply done again.
+        self.tell_record().await?;
         self.mark(over).await
+    }
+
+    fn is_done(&self, edge: MediaTime, over: bool) -> bool {
+        let state = self.state();
+        state.windows.is_settled(edge) && state.swept && (!over || state.marked)
     }
 
     /// The record is told once the replay of an ended broadcast is whole.
@@ -243,33 +231,47 @@ impl Replay {
     }
 
     async fn delete_doomed(&self) -> Result<(), Error> {
-        let doomed = self.state().windows.doomed().to_vec();
-        for name in doomed {
+        let doomed = self.state().windows.owed().doomed().to_vec();
+        self.delete(doomed).await
+    }
+
+    /// After the index: what it lists is there.
+    async fn delete_superseded(&self) -> Result<(), Error> {
+        let superseded = self.state().windows.owed().superseded();
+        self.delete(superseded).await
+    }
+
+    async fn delete(&self, names: Vec<String>) -> Result<(), Error> {
+        for name in names {
             self.archive.delete(&key(&self.broadcast, &name)).await?;
-            self.state().windows.forget(&name);
+            self.state().windows.owed_mut().deleted(&name);
         }
         Ok(())
     }
 
     /// Makes every chunk that changed. The caller holds `work`.
     async fn render(&self) -> Result<(), Error> {
-        let (span, stale) = {
-            let state = self.state();
-            (state.windows.span(), state.windows.stale())
-        };
+        let stale = self.state().windows.stale();
         for stale in stale {
-            self.render_window(span, stale).await?;
+            self.render_window(stale).await?;
         }
         Ok(())
     }
 
-    async fn render_window(&self, span: Span, stale: Stale) -> Result<(), Error> {
-        let texts = self
-            .record
-            .texts(&self.broadcast, chunk::bounds(span, stale.n))
-            .await?;
-        let version = chunk::render(span, stale.n, &texts);
+    async fn render_window(&self, stale: Stale) -> Result<(), Error> {
+        let texts = self.record.texts(&self.broadcast, bounds(stale.n)).await?;
+        let version = chunk::render(stale.n, &texts);
         self.state().windows.rendered(stale, version, now());
+        Ok(())
+    }
+
+    async fn put_chunks(&self, edge: MediaTime) -> Result<(), Error> {
+        let unsealed = self.state().windows.unsealed(edge);
+        for unsealed in &unsealed {
+            self.state().windows.sealing(unsealed);
+            self.put_chunk(unsealed).await?;
+            self.state().windows.sealed(unsealed);
+        }
         Ok(())
     }
 
@@ -284,12 +286,29 @@ impl Replay {
         Ok(())
     }
 
-    async fn put_index(&self) -> Result<(), Error> {
-        let index = {
+    async fn put_index(&self, over: bool) -> Result<(), Error> {
+        let (index, revision) = {
             let state = self.state();
-            chunk::index(&self.epoch, state.windows.span(), state.windows.archived())
+            // An ended broadcast without a word has an index too.
+            let is_first = over && !state.marked;
+            if !state.windows.owed().is_index_due() && !is_first {
+                return Ok(());
+            }
+            let index = chunk::index(&self.epoch, state.windows.archived());
+            (index, state.windows.owed().revision())
         };
-        self.put(INDEX, index).await
+        self.put(INDEX, index).await?;
+        self.state().windows.owed_mut().indexed(revision);
+        Ok(())
+    }
+
+    async fn tell_record(&self) -> Result<(), Error> {
+        let unrecorded = self.state().windows.owed().unrecorded();
+        for sealed in unrecorded {
+            self.record.sealed(&self.broadcast, &sealed).await?;
+            self.state().windows.owed_mut().recorded(&sealed);
+        }
+        Ok(())
     }
 
     async fn put(&self, name: &str, body: Bytes) -> Result<(), Error> {
@@ -336,8 +355,27 @@ impl Replay {
     }
 }
 
-/// An object of a replay in the archive: [`INDEX`], or a name that has passed [`is_name`].
-pub async fn archived(
+/// A replay's index in the archive.
+pub async fn archived_index(archive: &dyn Archive, broadcast: &BroadcastId) -> Result<Option<Bytes>, Error> {
+    archived(archive, broadcast, INDEX).await
+}
+
+/// A chunk in the archive by a name that has passed [`is_name`]; `None` where the index there does not list it:
+/// what a crash left behind is not part of the replay.
+pub async fn archived_chunk(
+    archive: &dyn Archive,
+    broadcast: &BroadcastId,
+    name: &str,
+) -> Result<Option<Bytes>, Error> {
+    let index = archived_index(archive, broadcast).await?.unwrap_or_default();
+    match chunk::lists(&index, name) {
+        Ok(true) => archived(archive, broadcast, name).await,
+        Ok(false) => Ok(None),
+        Err(error) => Err(Error::ArchivedIndex(error)),
+    }
+}
+
+async fn archived(
     archive: &dyn Archive,
     broadcast: &BroadcastId,
     name: &str,
@@ -356,3 +394,6 @@ fn key(broadcast: &BroadcastId, name: &str) -> String {
 fn now() -> WallTime {
     std::time::SystemTime::now().into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,12 +2,18 @@
 //! archive. No I/O; the numbers that order everything are the events' `seq`.
 //!
 //! A window that loses a message loses its current chunk in the same moment: a text that was deleted is never
-//! served again, whatever is still on its way to the archive.
+//! served again, whatever is still on its way to the archive. What the archive and the record have not been told
+//! yet is owed ([`Owed`]): a step that fails stays owed until it is done.
+
+mod owed;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use timeline::{MediaTime, Span, WallTime};
+
+use owed::Owed;
+pub use owed::Sealed;
 
 /// Index and chunk are two requests: what the index named a moment ago is still served. Longer than the index
 /// may be cached (1 s) and a slow request takes.
@@ -16,11 +22,13 @@ const KEPT_AFTER: Span = Span::from_millis(5_000);
 /// A busy tail is made anew four times a second; this holds [`KEPT_AFTER`] of it.
 const KEPT_VERSIONS: usize = 20;
 
+/// The media time that one chunk spans. The record and the names in the archive count in it: it never changes.
+pub const WINDOW: Span = Span::from_millis(32_000);
+
+#[derive(Default)]
 pub struct Windows {
-    span: Span,
     windows: BTreeMap<u64, Window>,
-    /// Objects in the archive that hold a deleted text.
-    doomed: Vec<String>,
+    owed: Owed,
 }
 
 #[derive(Default)]
@@ -70,14 +78,6 @@ pub struct Unsealed {
 }
 
 impl Windows {
-    pub fn new(span: Span) -> Windows {
-        Windows {
-            span,
-            windows: BTreeMap::new(),
-            doomed: Vec::new(),
-        }
-    }
-
     /// A window as the record remembers it. One that is behind may hold a deleted text: it is not served.
     pub fn restore(&mut self, n: u64, touched: u64, sealed: u64, archived: Option<Listed>) {
         let mut window = Window {
@@ -88,8 +88,7 @@ impl Windows {
         };
         if touched > sealed {
             window.purged = touched;
-            self.doomed
-                .extend(window.archived.take().map(|listed| listed.name));
+            self.owed.purge(n, window.archived.take());
         } else {
             window.rendered = sealed;
             window.current = window
@@ -100,39 +99,36 @@ impl Windows {
         self.windows.insert(n, window);
     }
 
-    pub fn span(&self) -> Span {
-        self.span
+    /// What the archive and the record have to be told.
+    pub fn owed(&self) -> &Owed {
+        &self.owed
     }
 
-    /// The window that holds a moment.
-    pub fn number(&self, at: MediaTime) -> u64 {
-        number(self.span, at)
+    pub fn owed_mut(&mut self) -> &mut Owed {
+        &mut self.owed
     }
 
     /// A text was added at `at`.
     pub fn touch(&mut self, at: MediaTime, seq: u64) {
-        let window = self.windows.entry(number(self.span, at)).or_default();
+        let window = self.windows.entry(number(at)).or_default();
         window.touched = window.touched.max(seq);
     }
 
     /// A text at `at` was deleted.
     pub fn purge(&mut self, at: MediaTime, seq: u64) {
         self.touch(at, seq);
-        let window = self.windows.entry(number(self.span, at)).or_default();
+        let n = number(at);
+        let window = self.windows.entry(n).or_default();
         window.purged = window.purged.max(seq);
         window.current = None;
         window.previous.clear();
-        self.doomed
-            .extend(window.archived.take().map(|listed| listed.name));
+        self.owed.purge(n, window.archived.take());
     }
 
     /// The record says that the window of `at` was changed by `seq`. If that is news, it may have been a delete.
     pub fn distrust(&mut self, at: MediaTime, seq: u64) {
-        if self
-            .windows
-            .get(&number(self.span, at))
-            .is_none_or(|window| window.touched < seq)
-        {
+        let known = self.windows.get(&number(at));
+        if known.is_none_or(|window| window.touched < seq) {
             self.purge(at, seq);
         }
     }
@@ -181,7 +177,7 @@ impl Windows {
 
     /// The finished chunks that have to go to the archive: of the windows that end before `edge`.
     pub fn unsealed(&self, edge: MediaTime) -> Vec<Unsealed> {
-        let finished = self.windows.range(..number(self.span, edge));
+        let finished = self.windows.range(..number(edge));
         let unsealed = finished.filter(|(_, w)| w.sealed < w.rendered && w.rendered == w.touched);
         unsealed
             .map(|(n, w)| Unsealed {
@@ -192,47 +188,43 @@ impl Windows {
             .collect()
     }
 
-    /// The archive has it. Gives the object that it replaces; if something was deleted meanwhile, that is the
-    /// new object itself.
-    pub fn sealed(&mut self, unsealed: &Unsealed) -> Option<String> {
+    /// It is on its way to the archive. It may get there even where the archive says that it failed.
+    pub fn sealing(&mut self, unsealed: &Unsealed) {
+        if let Some(version) = &unsealed.version {
+            self.owed.supersede(unsealed.n, version.listed.name.clone());
+        }
+    }
+
+    /// The archive has it, unless something was deleted meanwhile: then the new object goes as well.
+    pub fn sealed(&mut self, unsealed: &Unsealed) {
+        let Some(window) = self.windows.get_mut(&unsealed.n) else {
+            return;
+        };
         let listed = unsealed.version.as_ref().map(|version| version.listed.clone());
-        let window = self.windows.get_mut(&unsealed.n)?;
         if window.purged > unsealed.upto {
-            return listed.map(|listed| listed.name);
+            self.owed.purge(unsealed.n, listed);
+            return;
         }
         window.sealed = unsealed.upto;
-        let replaced = std::mem::replace(&mut window.archived, listed);
-        if let (Some(current), Some(archived)) = (&mut window.current, &window.archived)
+        if let Some(replaced) = std::mem::replace(&mut window.archived, listed.clone()) {
+            self.owed.supersede(unsealed.n, replaced.name);
+        }
+        if let (Some(current), Some(archived)) = (&mut window.current, &listed)
             && current.listed.name == archived.name
         {
             current.body = None;
         }
-        let replaced = replaced.map(|listed| listed.name);
-        replaced.filter(|name| {
-            window
-                .archived
-                .as_ref()
-                .is_none_or(|archived| archived.name != *name)
-        })
-    }
-
-    /// Objects to be deleted from the archive at once; they stay here until [`Windows::forget`].
-    pub fn doomed(&self) -> &[String] {
-        &self.doomed
-    }
-
-    pub fn forget(&mut self, name: &str) {
-        self.doomed.retain(|doomed| doomed != name);
+        self.owed.sealed(Sealed {
+            n: unsealed.n,
+            upto: unsealed.upto,
+            listed,
+        });
     }
 
     /// Nothing has to be done before `edge`.
     pub fn is_settled(&self, edge: MediaTime) -> bool {
         let behind = |w: &Window| w.sealed < w.touched;
-        self.doomed.is_empty()
-            && !self
-                .windows
-                .range(..number(self.span, edge))
-                .any(|(_, w)| behind(w))
+        self.owed.is_nothing() && !self.windows.range(..number(edge)).any(|(_, w)| behind(w))
     }
 
     /// A chunk by its name, if the index lists it or did a moment ago.
@@ -265,8 +257,16 @@ impl Windows {
     }
 }
 
-fn number(span: Span, at: MediaTime) -> u64 {
-    at.ticks().div_euclid(span.ticks()).max(0) as u64
+/// The window that holds a moment.
+pub fn number(at: MediaTime) -> u64 {
+    at.ticks().div_euclid(WINDOW.ticks()).max(0) as u64
+}
+
+/// Where window `n` begins and where the next one does.
+pub fn bounds(n: u64) -> (MediaTime, MediaTime) {
+    let from =
+        MediaTime::ZERO + WINDOW.times(n.min(i64::MAX as u64 / WINDOW.ticks().unsigned_abs() - 1) as i64);
+    (from, from + WINDOW)
 }
 
 /// The number in a chunk's name, `{n}.{hash}.json`.

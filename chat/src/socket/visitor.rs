@@ -1,5 +1,6 @@
 //! Someone who is in: greeted with what they missed, then told everything and heard.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +14,13 @@ use crate::keeper::{Entrance, Frame, RoomHandle};
 use crate::room::{Answer, Bucket, Receipt, Refused};
 use crate::rooms::Rooms;
 use crate::wire::{self, Close, FromClient, Limits, ToClient};
-use crate::{Error, Event, Pass, Person, Rate};
+use crate::{Error, Event, Pass, Person, Rate, Refusal};
+
+/// The wall clock may be set: so often it is asked whether a token has expired, …
+const CLOCK_CHECK: Duration = Duration::from_secs(60);
+
+/// … and not more often than this.
+const CLOCK_STEP: Duration = Duration::from_millis(1);
 
 /// A visit goes on until something ends it.
 pub enum Never {}
@@ -72,8 +79,13 @@ impl Visitor<'_> {
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut frames = Bucket::default();
         let mut line_moves = true;
+        let mut expired = pin!(expiry(pass.expires));
         loop {
             tokio::select! {
+                () = &mut expired => {
+                    let over = Refusal::Unauthorized("the token has expired".into());
+                    return Err(self.peer.turn_away(over).await);
+                }
                 frame = entrance.frames.recv() => match frame {
                     Ok(frame) => self.deliver(&frame).await?,
                     // The next frame shows what is missing.
@@ -200,6 +212,17 @@ impl Visitor<'_> {
             messages,
             per_seconds: f64::from(per_ms) / 1_000.0,
         }
+    }
+}
+
+/// Returns when a token expires, or never.
+async fn expiry(expires: Option<WallTime>) {
+    let Some(expires) = expires else {
+        return std::future::pending().await;
+    };
+    while now() < expires {
+        let left = (expires - now()).to_duration();
+        tokio::time::sleep(left.clamp(CLOCK_STEP, CLOCK_CHECK)).await;
     }
 }
 

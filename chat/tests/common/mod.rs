@@ -36,7 +36,7 @@ pub struct School {
     http: tokio::task::JoinHandle<()>,
 }
 
-/// The broadcasts, and a gate whose tokens say it all: `role:name:broadcast`.
+/// The broadcasts, and a gate whose tokens say it all: `role:name:broadcast`, and where they expire, `:unix ms`.
 #[derive(Default)]
 pub struct Lines(Mutex<HashMap<BroadcastId, watch::Sender<Line>>>);
 
@@ -424,12 +424,26 @@ impl Gate for Lines {
                 name: "Viewer".into(),
                 role: Role::Viewer,
             };
-            return Ok(Pass { person, line });
+            return Ok(Pass {
+                person,
+                line,
+                expires: None,
+            });
         };
         let parts: Vec<_> = token.split(':').collect();
-        let [role, name, room] = parts[..] else {
-            return Err(Refusal::Unauthorized("a bad token".into()));
+        let (role, name, room, expires) = match parts[..] {
+            [role, name, room] => (role, name, room, None),
+            [role, name, room, ms] => (
+                role,
+                name,
+                room,
+                Some(WallTime::from_unix_millis(ms.parse().unwrap())),
+            ),
+            _ => return Err(Refusal::Unauthorized("a bad token".into())),
         };
+        if expires.is_some_and(|expires| expires <= now()) {
+            return Err(Refusal::Unauthorized("the token has expired".into()));
+        }
         if room != broadcast.as_str() {
             return Err(Refusal::Forbidden(format!("this token is not for {broadcast}")));
         }
@@ -446,6 +460,7 @@ impl Gate for Lines {
                 role,
             },
             line,
+            expires,
         })
     }
 
@@ -457,6 +472,14 @@ impl Gate for Lines {
 impl Shelf {
     pub fn keys(&self) -> Vec<String> {
         self.objects.lock().unwrap().keys().cloned().collect()
+    }
+
+    pub fn lay(&self, key: &str, body: &str) {
+        let object = Object {
+            body: body.to_owned().into(),
+            content_type: "application/json".into(),
+        };
+        self.objects.lock().unwrap().insert(key.into(), object);
     }
 
     pub fn json(&self, key: &str) -> Value {

@@ -8,7 +8,6 @@ use super::*;
 use crate::replay::chunk;
 use crate::{Event, Kind, Person, Role};
 
-const SPAN: Span = Span::from_millis(32_000);
 const END: MediaTime = MediaTime::from_ticks(i64::MAX);
 
 fn text(seq: u64, at: MediaTime) -> Event {
@@ -35,6 +34,10 @@ struct World {
     windows: Windows,
     record: Vec<Event>,
     archive: BTreeMap<String, Bytes>,
+    /// The names that the index in the archive lists.
+    index: Vec<Listed>,
+    /// What the record was told of each window.
+    told: BTreeMap<u64, Sealed>,
     deleted: Vec<u64>,
     now: WallTime,
 }
@@ -42,9 +45,11 @@ struct World {
 impl World {
     fn new() -> World {
         World {
-            windows: Windows::new(SPAN),
+            windows: Windows::default(),
             record: Vec::new(),
             archive: BTreeMap::new(),
+            index: Vec::new(),
+            told: BTreeMap::new(),
             deleted: Vec::new(),
             now: WallTime::from_unix_millis(1_000_000),
         }
@@ -77,7 +82,7 @@ impl World {
 
     /// The undeleted texts of a window, as the record has them.
     fn texts(&self, n: u64) -> Vec<Event> {
-        let inside = |e: &&Event| self.windows.number(e.at()) == n && !self.deleted.contains(&e.seq);
+        let inside = |e: &&Event| number(e.at()) == n && !self.deleted.contains(&e.seq);
         let mut texts: Vec<_> = self.record.iter().filter(inside).cloned().collect();
         texts.sort_by_key(|e| (e.at(), e.seq));
         texts
@@ -85,28 +90,59 @@ impl World {
 
     fn render(&mut self) {
         for stale in self.windows.stale() {
-            let version = chunk::render(SPAN, stale.n, &self.texts(stale.n));
+            let version = chunk::render(stale.n, &self.texts(stale.n));
             self.windows.rendered(stale, version, self.now);
         }
     }
 
     fn seal(&mut self, edge: MediaTime) {
-        for name in self.windows.doomed().to_vec() {
+        self.seal_some(edge, usize::MAX);
+    }
+
+    /// Seals until one of its steps fails, the one after `steps`. A failed one was done all the same, or not.
+    fn seal_some(&mut self, edge: MediaTime, steps: usize) -> Option<()> {
+        let mut left = steps;
+        let mut step = || (left > 0).then(|| left -= 1);
+        let is_done_all_the_same = steps.is_multiple_of(2);
+        for name in self.windows.owed().doomed().to_vec() {
+            step()?;
             self.archive.remove(&name);
-            self.windows.forget(&name);
+            self.windows.owed_mut().deleted(&name);
         }
         for unsealed in self.windows.unsealed(edge) {
+            self.windows.sealing(&unsealed);
+            let is_done = step();
             if let Some(Version {
                 listed,
                 body: Some(body),
             }) = &unsealed.version
+                && (is_done.is_some() || is_done_all_the_same)
             {
                 self.archive.insert(listed.name.clone(), body.clone());
             }
-            if let Some(replaced) = self.windows.sealed(&unsealed) {
-                self.archive.remove(&replaced);
-            }
+            is_done?;
+            self.windows.sealed(&unsealed);
         }
+        if self.windows.owed().is_index_due() {
+            let is_done = step();
+            if is_done.is_some() || is_done_all_the_same {
+                self.index = self.windows.archived().cloned().collect();
+            }
+            is_done?;
+            let revision = self.windows.owed().revision();
+            self.windows.owed_mut().indexed(revision);
+        }
+        for name in self.windows.owed().superseded() {
+            step()?;
+            self.archive.remove(&name);
+            self.windows.owed_mut().deleted(&name);
+        }
+        for sealed in self.windows.owed().unrecorded() {
+            step()?;
+            self.windows.owed_mut().recorded(&sealed);
+            self.told.insert(sealed.n, sealed);
+        }
+        Some(())
     }
 
     /// The texts of every chunk that is listed, in the order of the list.
@@ -134,7 +170,7 @@ impl World {
     }
 
     fn assert_nothing_deleted_is_kept(&self) {
-        let doomed = self.windows.doomed();
+        let doomed = self.windows.owed().doomed();
         let archived = self
             .archive
             .iter()
@@ -161,6 +197,8 @@ enum Step {
     Delete(usize),
     Render,
     Seal(i64),
+    /// Until the step after so many fails.
+    SealSome(i64, usize),
     Wait(i64),
 }
 
@@ -174,7 +212,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => at.clone().prop_map(Step::Say),
         2 => any::<usize>().prop_map(Step::Delete),
         2 => Just(Step::Render),
-        1 => at.prop_map(Step::Seal),
+        1 => at.clone().prop_map(Step::Seal),
+        2 => (at, 0..12usize).prop_map(|(edge, steps)| Step::SealSome(edge, steps)),
         1 => (0..8_000i64).prop_map(Step::Wait),
     ]
 }
@@ -194,6 +233,7 @@ proptest! {
                     prop_assert_eq!(world.replayed(world.windows.listed()), world.undeleted());
                 }
                 Step::Seal(edge) => world.seal(MediaTime::from_ticks(edge)),
+                Step::SealSome(edge, steps) => drop(world.seal_some(MediaTime::from_ticks(edge), steps)),
                 Step::Wait(ms) => world.now = world.now + Span::from_millis(ms),
             }
             world.assert_nothing_deleted_is_kept();
@@ -203,6 +243,10 @@ proptest! {
         prop_assert!(world.windows.is_settled(END));
         prop_assert_eq!(world.replayed(world.windows.archived()), world.undeleted());
         prop_assert_eq!(world.archive.len(), world.windows.archived().count(), "no object is left behind");
+        let archived: Vec<_> = world.windows.archived().cloned().collect();
+        prop_assert_eq!(&world.index, &archived, "the index in the archive is of today");
+        let told: Vec<_> = world.told.values().filter_map(|sealed| sealed.listed.clone()).collect();
+        prop_assert_eq!(told, archived, "and the record knows");
     }
 }
 
@@ -211,7 +255,7 @@ fn a_delete_while_a_chunk_is_made_wins() {
     let mut world = World::new();
     world.say(MediaTime::ZERO);
     let stale = world.windows.stale()[0];
-    let version = chunk::render(SPAN, 0, &world.texts(0));
+    let version = chunk::render(0, &world.texts(0));
     world.delete(0);
     world.windows.rendered(stale, version, world.now);
     assert_eq!(world.windows.listed().count(), 0);
@@ -229,9 +273,10 @@ fn a_delete_while_a_chunk_goes_to_the_archive_wins() {
     let unsealed = world.windows.unsealed(END).remove(0);
     world.delete(0);
     let name = unsealed.version.clone().unwrap().listed.name;
+    world.windows.sealed(&unsealed);
     assert_eq!(
-        world.windows.sealed(&unsealed),
-        Some(name.clone()),
+        world.windows.owed().doomed(),
+        std::slice::from_ref(&name),
         "it has to go again"
     );
     assert!(!world.windows.is_settled(END));
@@ -263,13 +308,35 @@ fn a_window_that_is_behind_is_not_served_after_a_restart() {
         name: "3.0123456789abcdef.json".into(),
         count: 2,
     };
-    let mut windows = Windows::new(SPAN);
+    let mut windows = Windows::default();
     windows.restore(3, 7, 7, Some(listed.clone()));
     assert!(windows.is_settled(END));
     assert_eq!(windows.listed().count(), 1);
-    let mut windows = Windows::new(SPAN);
+    let mut windows = Windows::default();
     windows.restore(3, 8, 7, Some(listed.clone()));
     assert_eq!(windows.listed().count(), 0);
-    assert_eq!(windows.doomed(), [listed.name]);
+    assert_eq!(windows.owed().doomed(), [listed.name]);
     assert_eq!(windows.stale(), [Stale { n: 3, upto: 8 }]);
+}
+
+#[test]
+fn windows_never_overflow() {
+    bounds(u64::MAX);
+}
+
+#[test]
+fn an_object_that_an_index_may_still_list_goes_with_its_deleted_text() {
+    let mut world = World::new();
+    world.say(MediaTime::ZERO);
+    world.render();
+    world.seal(END);
+    world.say(MediaTime::ZERO);
+    world.render();
+    // The new chunk is there, the index is not.
+    assert_eq!(world.seal_some(END, 1), None);
+    assert!(!world.windows.is_settled(END));
+    assert_eq!(world.windows.owed().superseded().len(), 1);
+    world.delete(0);
+    assert_eq!(world.windows.owed().doomed().len(), 2);
+    assert!(world.windows.owed().superseded().is_empty());
 }
