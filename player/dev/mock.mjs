@@ -85,7 +85,8 @@ const TYPES = { '.m3u8': 'application/vnd.apple.mpegurl', '.m4s': 'video/mp4', '
 function file(response, root, path) {
   const full = normalize(join(root, path));
   try {
-    response.writeHead(200, { 'Content-Type': TYPES[extname(full)] ?? 'application/octet-stream', 'Cache-Control': 'no-store' }).end(readFileSync(full));
+    const body = readFileSync(full);
+    response.writeHead(200, { 'Content-Type': TYPES[extname(full)] ?? 'application/octet-stream', 'Cache-Control': 'no-store' }).end(body);
   } catch {
     problem(response, 404, `no ${path}`);
   }
