@@ -29,6 +29,11 @@ const SLOW_SLEW: i64 = 200;
 const STEP_NS: i64 = SECOND_NS;
 /// Reports of one track must agree with each other to this, or the publisher's clock was set.
 const DISAGREEMENT_NS: i64 = 500 * 1_000_000;
+/// A contradicting report that says of our clock what the others say comes from a clock that was not set: the
+/// track's RTP time jumped. Half of what makes a contradiction, so that one is never taken for the other.
+const SAME_CLOCK_NS: i64 = DISAGREEMENT_NS / 2;
+/// Packets that all come more than a step late for so long are not late: the sender's RTP time stood still.
+const LATE_FOR_GOOD_NS: i64 = 3 * SECOND_NS / 2;
 /// By its report, media came at most this late (encoder queues reach seconds) …
 const MAX_AGE_NS: i64 = 10 * SECOND_NS;
 /// … and no sooner than it was captured, give or take the error of the offset.
@@ -79,6 +84,8 @@ struct Track {
     /// Arrival − RTP time.
     arrivals: WindowMin,
     last_arrival: i64,
+    /// Since when every packet has come more than a step later than the fastest.
+    late_since: Option<i64>,
     early: Option<SenderReport>,
     report: Option<Point>,
     suspect: Option<Point>,
@@ -139,9 +146,19 @@ impl CaptureClock {
             ntp: unix_nanos(report.ntp),
             rtp: state.nanos(state.extend(report.rtp)),
         };
-        let clock_was_set = state.agree(point)?;
         let arrival = report.arrival.unix_nanos();
         let offset = arrival - point.ntp;
+        let known = self.offsets.min();
+        let clock_was_set = match state.agree(point) {
+            Err(BadReport::Contradiction)
+                if known.is_some_and(|known| (offset - known).abs() <= SAME_CLOCK_NS)
+                    && state.report.is_some_and(|last| point.ntp > last.ntp) =>
+            {
+                state.suspect = None;
+                false
+            }
+            verdict => verdict?,
+        };
         // Zero: not measured yet.
         if rtt.nanos() > 0 {
             self.rtts.push(arrival, rtt.nanos());
@@ -201,6 +218,7 @@ impl Track {
             first: 0,
             arrivals: WindowMin::new(WINDOW_NS),
             last_arrival: 0,
+            late_since: None,
             early: None,
             report: None,
             suspect: None,
@@ -222,10 +240,22 @@ impl Track {
             self.arrivals.clear();
             self.report = None;
             self.suspect = None;
+            self.late_since = None;
+        } else if self.is_late_for_good(at, expected.is_some_and(|expected| offset - expected > STEP_NS)) {
+            self.arrivals.clear();
+            self.late_since = None;
         }
         self.newest = Some(rtp.max(self.newest.unwrap_or(rtp)));
         self.last_arrival = at;
         self.arrivals.push(at, offset);
+    }
+
+    fn is_late_for_good(&mut self, at: i64, late: bool) -> bool {
+        if !late {
+            self.late_since = None;
+            return false;
+        }
+        at - *self.late_since.get_or_insert(at) >= LATE_FOR_GOOD_NS
     }
 
     /// Whether the publisher's clock was set since the track's last report, by two reports that agree.

@@ -253,6 +253,78 @@ fn a_publisher_that_sets_its_clock_is_not_followed() {
     assert!(errors[400..].iter().all(|e| e.abs() < MS));
 }
 
+impl Publisher {
+    /// The sender's RTP time stood still for so long; its clock did not.
+    fn pause(&mut self, length: i64) {
+        let ticks = length / MS * self.rate / 1_000;
+        self.rtp_base = self.rtp_base.wrapping_sub(ticks as u32);
+    }
+}
+
+#[test]
+fn a_track_whose_rtp_time_stood_still_is_followed_by_its_next_report() {
+    for pause in [2, 5, 9] {
+        let mut p = Publisher::new(3_600 * SECOND_NS);
+        let sound = p.clock.add_track(48_000);
+        let rtp = |at: i64| ((at - START) / MS * 48) as u32;
+        for n in 0..1_500 {
+            let paused = if n < 600 { 0 } else { pause * SECOND_NS };
+            let at = START + n * 20 * MS + paused;
+            if n == 600 {
+                p.pause(paused);
+            }
+            let picture = p.frame(at, 5 * MS, 20 * MS);
+            p.clock.arrived(sound, rtp(at), wall(at + 25 * MS), p.rtt);
+            if n % 50 == 20 {
+                assert_eq!(p.report(at, 20 * MS), Ok(()), "{pause} s, {n}");
+                let (ntp, rtp, arrival) = (ntp(p.own(at)), rtp(at), wall(at + 20 * MS));
+                let report = SenderReport { ntp, rtp, arrival };
+                assert_eq!(p.clock.report(sound, report, p.rtt), Ok(()));
+            }
+            let heard = p.clock.capture(sound, rtp(at)).unix_nanos() - at;
+            if n > 300 {
+                assert!(heard.abs() < MS, "the sound did not stand still: {heard} at {n}");
+                assert!(
+                    (600..=620).contains(&n) || picture.abs() < MS,
+                    "{pause} s: {picture} at {n}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn without_reports_a_track_that_stood_still_is_followed_by_its_arrivals() {
+    let mut p = Publisher::new(0);
+    let mut errors = Vec::new();
+    for n in 0..1_200 {
+        let paused = if n < 600 { 0 } else { 5 * SECOND_NS };
+        if n == 600 {
+            p.pause(paused);
+        }
+        errors.push(p.frame(START + n * 20 * MS + paused, 5 * MS, 20 * MS));
+    }
+    let by_arrival = |e: &i64| (e - 25 * MS).abs() < 1_000;
+    assert!(errors[300..600].iter().all(by_arrival));
+    assert!(errors[680..].iter().all(by_arrival), "{:?}", &errors[670..690]);
+}
+
+#[test]
+fn a_burst_that_was_held_up_is_not_taken_for_a_pause() {
+    let mut p = Publisher::new(0);
+    for n in 0..1_200 {
+        let at = START + n * 20 * MS;
+        // Three seconds wait for the network, which then brings them within one.
+        let held = if (600..750).contains(&n) {
+            (750 - n) * 20 * MS * 2 / 3
+        } else {
+            0
+        };
+        let error = p.frame(at, 5 * MS, 20 * MS + held);
+        assert!((error - 25 * MS).abs() < 1_000, "{error} at {n}");
+    }
+}
+
 proptest! {
     /// Whatever arrives, the capture times of a track grow, and nothing panics.
     #[test]
