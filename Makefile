@@ -24,12 +24,12 @@ unit: player install-test
 
 stories: player install-test
 	cargo build --workspace --quiet
-	cd tests && npm run setup && npm run stories && npm run soak -- --minutes 1
+	cd tests && npm run setup && npm run stories && npm run soak -- 1
 
 # Ten minutes of the demo, watched by a browser.
 soak: player install-test
 	cargo build --workspace --quiet
-	cd tests && npm run setup && npm run soak -- --minutes 10
+	cd tests && npm run setup && npm run soak -- 10
 
 player: player/dist/index.html
 

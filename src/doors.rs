@@ -10,6 +10,9 @@ use crate::auth::{Auth, Claims, Denied, Role};
 use crate::broadcasts::{Broadcast, Broadcasts, Refused, Wanted};
 use crate::config;
 
+/// In the year 2255; `WallTime` ends a few years later.
+const LAST_SECOND: i64 = 9_000_000_000;
+
 pub struct Doors {
     pub auth: Arc<Auth>,
     pub broadcasts: Broadcasts,
@@ -64,17 +67,22 @@ impl Doors {
         }
     }
 
-    /// A watcher without a token is a viewer: watching is open.
-    fn person(&self, id: &BroadcastId, token: Option<&str>) -> Result<chat::Person, chat::Refusal> {
+    /// Who comes, and until when. A watcher without a token is a viewer: watching is open.
+    fn person(
+        &self,
+        id: &BroadcastId,
+        token: Option<&str>,
+    ) -> Result<(chat::Person, Option<WallTime>), chat::Refusal> {
         let claims = match self.auth.verify(token) {
             Ok(claims) => claims,
-            Err(Denied::Missing) => return Ok(anonymous()),
+            Err(Denied::Missing) => return Ok((anonymous(), None)),
             Err(denied) => return Err(chat::Refusal::Unauthorized(denied.to_string())),
         };
         if !claims.covers(id) {
             return Err(chat::Refusal::Forbidden(format!("this token is not for {id}")));
         }
-        Ok(person(claims))
+        let expires = WallTime::from_unix_millis(claims.exp.clamp(0, LAST_SECOND) * 1000);
+        Ok((person(claims), Some(expires)))
     }
 }
 
@@ -124,11 +132,12 @@ impl ingest::Publication for Publication {
 #[async_trait]
 impl chat::Gate for Doors {
     async fn enter(&self, id: &BroadcastId, token: Option<&str>) -> Result<chat::Pass, chat::Refusal> {
-        let person = self.person(id, token)?;
+        let (person, expires) = self.person(id, token)?;
         let broadcast = self.broadcasts.get(id).ok_or(chat::Refusal::NotFound)?;
         Ok(chat::Pass {
             person,
             line: broadcast.line(),
+            expires,
         })
     }
 

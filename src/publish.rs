@@ -68,15 +68,15 @@ impl Publish {
         let mut lost_since = None;
         loop {
             let started = tokio::time::Instant::now();
-            let error = match client::publish(config.clone(), feed.subscribe(Policy::Tap), stop.clone()).await
-            {
+            let sent = client::publish(config.clone(), feed.subscribe(Policy::Line), stop.clone()).await;
+            let error = match sent {
                 Ok(()) => return Ok(()),
-                Err(error) if is_final(&error) => bail!(error),
+                Err(error) if is_final(&error, config.replaces.is_some()) => bail!(error),
                 Err(error) => error,
             };
-            if matches!(error, client::Error::Lost) {
+            if let client::Error::Lost { session } = &error {
                 // The server may still take the lost session for the living one.
-                config.url = taking_over(&self.url);
+                config.replaces.clone_from(session);
             }
             if started.elapsed() > GIVE_UP {
                 lost_since = None;
@@ -93,19 +93,15 @@ impl Publish {
     }
 }
 
-/// Whether trying again cannot help.
-fn is_final(error: &client::Error) -> bool {
+/// Whether trying again cannot help. Somebody who returns may find their own former session in the way.
+fn is_final(error: &client::Error, returning: bool) -> bool {
     use client::Error::{BadAnswer, BadToken, BadUrl, Refused, UnsupportedCodec};
     match error {
         BadUrl { .. } | BadToken | UnsupportedCodec(_) | BadAnswer(_) => true,
+        Refused { status: 409, .. } => !returning,
         Refused { status, .. } => (400..500).contains(status) && *status != 429,
         _ => false,
     }
-}
-
-fn taking_over(url: &str) -> String {
-    let joint = if url.contains('?') { '&' } else { '?' };
-    format!("{url}{joint}takeover=true")
 }
 
 async fn stop_when_asked(stop: CancellationToken, duration: Option<Duration>) {
