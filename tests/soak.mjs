@@ -3,6 +3,7 @@
  * Usage: node soak.mjs [MINUTES] (10 without; or SOAK_MINUTES)
  */
 import assert from 'node:assert/strict';
+import { availableParallelism, loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { launch } from './harness/browser.mjs';
 import { Lectern } from './harness/lectern.mjs';
@@ -41,6 +42,7 @@ async function soak() {
   const latency = pictures.filter(({ clock }) => clock !== null).map(({ wall, clock }) => wall - clock);
   const seconds = (Date.now() - start) / 1000;
   console.log(`${seconds.toFixed(0)} s watched: ${pictures.length} pictures, ${stalls.length} stalls`);
+  console.log(`load of the machine: ${loadavg().map((load) => load.toFixed(1)).join(' ')} on ${availableParallelism()} cores`);
   console.log(`glass-to-glass latency: ${summary(latency)}`);
   for (const who of ['server', 'child']) report(who, samples, seconds);
   assert.deepEqual(stalls, [], 'the picture stalled');
