@@ -15,9 +15,9 @@ pub enum Format {
     Json,
 }
 
-/// Libraries that tell every step of every session at `info`.
+/// Libraries that tell every step of every session at `info`, and warn of what is harmless.
 const QUIET: &str =
-    "rtc=warn,rtc_ice=warn,rtc_dtls=warn,rtc_sctp=warn,rtc_srtp=warn,webrtc=warn,tiny_skia=error";
+    "rtc=error,rtc_ice=error,rtc_dtls=error,rtc_sctp=error,rtc_srtp=error,webrtc=warn,tiny_skia=error";
 
 /// Logs go to stderr; `RUST_LOG` overrides the configured filter.
 pub fn logs(filter: &str, format: Format) -> anyhow::Result<()> {
