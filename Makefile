@@ -22,13 +22,14 @@ unit: player install-test
 	cargo test --workspace --quiet
 	cd player && npm test
 
+# All targets: with the features that the Rust tests were built with, so that nothing is built twice.
 stories: player install-test
-	cargo build --workspace --quiet
+	cargo build --workspace --all-targets --quiet
 	cd tests && npm run setup && npm run stories && npm run soak -- 1
 
 # Ten minutes of the demo, watched by a browser.
 soak: player install-test
-	cargo build --workspace --quiet
+	cargo build --workspace --all-targets --quiet
 	cd tests && npm run setup && npm run soak -- 10
 
 player: player/dist/index.html
