@@ -44,10 +44,17 @@ async function soak() {
   console.log(`${seconds.toFixed(0)} s watched: ${pictures.length} pictures, ${stalls.length} stalls`);
   console.log(`load of the machine: ${loadavg().map((load) => load.toFixed(1)).join(' ')} on ${availableParallelism()} cores`);
   console.log(`glass-to-glass latency: ${summary(latency)}`);
-  for (const who of ['server', 'child']) report(who, samples, seconds);
-  assert.deepEqual(stalls, [], 'the picture stalled');
+  const switches = pictures.filter(({ height }, i) => i > 0 && height !== pictures[i - 1].height);
+  console.log(`switches of quality: ${switches.map(({ wall, height }) => `${height}p at ${moment(wall, start)}`).join(', ') || 'none'}`);
+  for (const stall of stalls) console.log(`stalled at ${moment(stall.wall, start)}, ${stall.media.toFixed(2)} s of the lecture`);
+  const growth = ['server', 'child'].map((who) => [who, tell(who, samples, seconds)]);
   assert.deepEqual(lectern.children(), [child], 'the transcoder did not live through it');
-  for (const who of ['server', 'child']) assertFlat(who, samples.map((sample) => ({ at: sample.at, mib: sample[who].mib })));
+  for (const [who, mib] of growth) assert.ok(mib <= PLAY_MIB, `${who} grew by ${mib.toFixed(1)} MiB`);
+  assert.equal(stalls.length, 0, 'the picture stalled');
+}
+
+function moment(wall, start) {
+  return `${((wall - start) / 1000).toFixed(1)} s`;
 }
 
 /** @returns {Promise<{at: number, server: {mib: number, cpu: number}, child: {mib: number, cpu: number}}[]>} */
@@ -61,18 +68,18 @@ async function watch(start, child) {
   return samples;
 }
 
-function report(who, samples, seconds) {
+/** Prints what a process has used. @returns {number} MiB by which it grew after the warm-up */
+function tell(who, samples, seconds) {
   const [first, last] = [samples[0][who], samples.at(-1)[who]];
   const cpu = ((last.cpu - first.cpu) / seconds) * 100;
-  console.log(`${who}: ${first.mib.toFixed(0)} → ${last.mib.toFixed(0)} MiB, ${cpu.toFixed(0)} % of a core`);
+  const grew = growth(samples.filter(({ at }) => at >= WARM_UP_MS).map((sample) => sample[who].mib));
+  console.log(`${who}: ${first.mib.toFixed(0)} → ${last.mib.toFixed(0)} MiB, ${grew.toFixed(1)} of them after the warm-up; ${cpu.toFixed(0)} % of a core`);
+  return grew;
 }
 
-/** The end is compared with the time after the warm-up, by medians: single samples jump. */
-function assertFlat(who, samples) {
-  const warm = samples.filter(({ at }) => at >= WARM_UP_MS);
-  const third = Math.max(1, Math.floor(warm.length / 3));
-  const median = (some) => some.map(({ mib }) => mib).sort((a, b) => a - b)[Math.floor(some.length / 2)];
-  const growth = median(warm.slice(-third)) - median(warm.slice(0, third));
-  console.log(`${who}: grew by ${growth.toFixed(1)} MiB after the warm-up`);
-  assert.ok(growth <= PLAY_MIB, `${who} grew by ${growth.toFixed(1)} MiB`);
+/** The last third against the first, by medians: single samples jump. */
+function growth(values) {
+  const third = Math.max(1, Math.floor(values.length / 3));
+  const median = (some) => [...some].sort((a, b) => a - b)[Math.floor(some.length / 2)];
+  return median(values.slice(-third)) - median(values.slice(0, third));
 }
