@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { launch } from '../harness/browser.mjs';
 import { Lectern } from '../harness/lectern.mjs';
-import { FRAME_TOLERANCE_MS, summary } from '../harness/measure.mjs';
+import { FRAME_MS, FRAME_TOLERANCE_MS, summary } from '../harness/measure.mjs';
 import { mediaPlaylist, renditions } from '../harness/presentation.mjs';
 import { quantile } from '../harness/probe.mjs';
 import { CanvasPublisher } from '../harness/publisher/canvas.mjs';
@@ -19,7 +19,7 @@ const ID = 'analysis';
 const MEASURED_PICTURES = 300;
 /** The machine is shared; a lecture further behind than this is broken, not slow. */
 const BROKEN_LATENCY_MS = 10_000;
-const ATTEMPTS = 3;
+const ATTEMPTS = 5;
 const ONE = { timeout: 120_000 };
 
 let browser, lectern, lecturer, viewer, host, reader, origin;
@@ -70,12 +70,7 @@ describe('live', () => {
   test('a message is stamped with what its writer saw', ONE, async (t) => {
     reader = await RoomClient.join(lectern.url, ID);
     for (const body of ['Why is it continuous?', 'And at zero?', 'Thank you']) {
-      const { clock, playing } = await viewer.say(body);
-      const { at } = await reader.event((event) => event.body === body, body);
-      written.push({ body, clock, at });
-      const error = origin + at / 90 - clock;
-      t.diagnostic(`"${body}": stamp − picture = ${error.toFixed(1)} ms (playhead sent − picture = ${(playing - clock).toFixed(1)} ms)`);
-      assert.ok(Math.abs(error) <= FRAME_TOLERANCE_MS);
+      const { clock } = await write(t, body);
       await until('four seconds go by in the picture', async () => (await viewer.shown()).clock > clock + 4000);
     }
   });
@@ -86,13 +81,7 @@ describe('live', () => {
   });
 
   test('what is written while rewound stands there too', ONE, async (t) => {
-    const body = 'Asked while rewound';
-    const { clock } = await viewer.say(body);
-    const { at } = await reader.event((event) => event.body === body, body);
-    written.push({ body, clock, at });
-    const error = origin + at / 90 - clock;
-    t.diagnostic(`stamp − picture = ${error.toFixed(1)} ms, ${((Date.now() - clock) / 1000).toFixed(1)} s behind live`);
-    assert.ok(Math.abs(error) <= FRAME_TOLERANCE_MS);
+    const { clock } = await write(t, 'Asked while rewound');
     assert.ok(Date.now() - clock > 5000, 'it was indeed written in the past');
   });
 
@@ -128,6 +117,28 @@ describe('afterwards', () => {
     await assertReappear(t, inOrder());
   });
 });
+
+/**
+ * The watcher writes, and the message is stamped with what the picture showed.
+ * The stamp is the playhead that was sent, each time. Where the browser was late to show the picture of its own playhead, on a machine that
+ * does other things too, the picture says nothing about the stamp, and the watcher writes again.
+ */
+async function write(t, text) {
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+    const body = attempt === 1 ? text : `${text} (${attempt})`;
+    const { clock, playing } = await viewer.say(body);
+    const { at } = await reader.event((event) => event.body === body, body);
+    const error = origin + at / 90 - clock;
+    t.diagnostic(`"${body}": stamp − picture = ${error.toFixed(1)} ms (playhead sent − picture = ${(playing - clock).toFixed(1)} ms), ${((Date.now() - clock) / 1000).toFixed(1)} s behind live`);
+    assert.ok(Math.abs(origin + at / 90 - playing) <= FRAME_MS, 'the stamp is the playhead');
+    if (right(error)) {
+      const message = { body, clock, at };
+      written.push(message);
+      return message;
+    }
+  }
+  return assert.fail(`${ATTEMPTS} times not stamped with what the picture showed`);
+}
 
 /** Played from before its moment, each message appears where it was written. */
 async function assertReappear(t, messages) {

@@ -24,8 +24,8 @@ const CONFIG: Partial<HlsConfig> = {
   maxLiveSyncPlaybackRate: CATCH_UP_RATE,
   // The default, a whole second for each stall, is more than the latency itself.
   liveSyncOnStallIncrease: 0.3,
-  // Memory only; what was shown longer ago is fetched again.
-  backBufferLength: 60,
+  // The browser drops what is old when its buffer is full. When hls.js 1.7.4 does, it may ask for nothing until the picture has stalled.
+  backBufferLength: Infinity,
   liveDurationInfinity: true,
   liveMaxUnchangedPlaylistRefresh: 10,
   capLevelToPlayerSize: true,

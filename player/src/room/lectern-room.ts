@@ -51,6 +51,8 @@ export class LecternRoom extends LitElement {
   connection: Connection | null = null;
   #source: ReplaySource | null = null;
   #mode: Mode = 'live';
+  /** Once there is somewhere to write, it gets the focus. */
+  #toCompose = false;
   #view: View | null = null;
   #newAtEdge = 0;
   #rendered = RENDERED;
@@ -134,6 +136,7 @@ export class LecternRoom extends LitElement {
 
   protected override updated(): void {
     this.#keepAtBottom();
+    this.#compose();
   }
 
   // --- what is shown
@@ -291,7 +294,16 @@ export class LecternRoom extends LitElement {
     if (!this.broadcast) return;
     rememberGuest(this.broadcast.id, event.detail);
     this.connection?.identify(event.detail);
-    void this.updateComplete.then(() => this.renderRoot.querySelector('lectern-composer')?.focus());
+    this.#toCompose = true;
+    this.requestUpdate();
+  }
+
+  /** Who has just given a name wants to write; the composer is there once the room has let them in. */
+  #compose(): void {
+    const composer = this.#toCompose ? this.renderRoot.querySelector('lectern-composer') : null;
+    if (!composer) return;
+    this.#toCompose = false;
+    void composer.updateComplete.then(() => composer.focus());
   }
 
   /** A guest's token ends with its time; the name is asked again. A link's token is not ours to forget. */
