@@ -263,10 +263,14 @@ export class LecternPlayer extends LitElement implements Playhead {
     return html`
       <media-loading-indicator slot="centered-chrome" noautohide></media-loading-indicator>
       <media-settings-menu id="settings" hidden anchor="settings-button">
-        ${this.#following && this.#engine?.live !== false ? nothing : this.#speed()}
         <media-settings-menu-item>
           Quality
           <media-rendition-menu slot="submenu" hidden><div slot="title">Quality</div></media-rendition-menu>
+        </media-settings-menu-item>
+        <!-- Last: the menu gives the focus to its first item, seen or not. -->
+        <media-settings-menu-item ?hidden=${this.#following && this.#engine?.live !== false}>
+          Speed
+          <media-playback-rate-menu slot="submenu" hidden rates=${RATES}><div slot="title">Speed</div></media-playback-rate-menu>
         </media-settings-menu-item>
       </media-settings-menu>
       <media-time-range></media-time-range>
@@ -280,16 +284,6 @@ export class LecternPlayer extends LitElement implements Playhead {
         <media-pip-button></media-pip-button>
         <media-fullscreen-button></media-fullscreen-button>
       </media-control-bar>
-    `;
-  }
-
-  /** Absent while live, not hidden: the menu gives the focus to its first item, seen or not. */
-  #speed() {
-    return html`
-      <media-settings-menu-item>
-        Speed
-        <media-playback-rate-menu slot="submenu" hidden rates=${RATES}><div slot="title">Speed</div></media-playback-rate-menu>
-      </media-settings-menu-item>
     `;
   }
 
