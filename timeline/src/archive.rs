@@ -1,5 +1,7 @@
 //! The seam to where closed segments, inits, playlists and replay chunks are kept.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -28,6 +30,13 @@ pub trait Archive: Send + Sync + 'static {
     async fn put(&self, key: &str, object: Object) -> Result<(), ArchiveError>;
 
     async fn get(&self, key: &str) -> Result<Object, ArchiveError>;
+
+    /// Some bytes of an object; fewer (or none) where it is shorter.
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, ArchiveError> {
+        let body = self.get(key).await?.body;
+        let [start, end] = [range.start, range.end].map(|at| at.min(body.len() as u64) as usize);
+        Ok(body.slice(start.min(end)..end))
+    }
 
     /// Deleting what is not there is no error.
     async fn delete(&self, key: &str) -> Result<(), ArchiveError>;

@@ -1,12 +1,14 @@
 //! The archive as a folder: keys are paths below it.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use timeline::{Archive, ArchiveError, Object};
 
 use super::content_type;
@@ -81,6 +83,11 @@ impl Archive for Disk {
         })
     }
 
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, ArchiveError> {
+        let body = self.run(key, move |_, path| read_range(path, range)).await?;
+        Ok(body.into())
+    }
+
     async fn delete(&self, key: &str) -> Result<(), ArchiveError> {
         match self.run(key, |_, path| fs::remove_file(path)).await {
             Err(ArchiveError::NotFound(_)) => Ok(()),
@@ -135,6 +142,15 @@ impl Folder {
     }
 }
 
+fn read_range(path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.seek(io::SeekFrom::Start(range.start))?;
+    let mut body = Vec::new();
+    file.take(range.end.saturating_sub(range.start))
+        .read_to_end(&mut body)?;
+    Ok(body)
+}
+
 fn names(folder: &Path) -> io::Result<Vec<String>> {
     let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().into_string()));
     let names: io::Result<Vec<_>> = names.collect();
@@ -161,7 +177,6 @@ fn is_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
 
     fn object(body: &'static str) -> Object {
         Object {
@@ -182,6 +197,12 @@ mod tests {
         disk.put("a/720p/0.m4s", object("one")).await.unwrap();
         disk.put("a/720p/0.m4s", object("two")).await.unwrap();
         assert_eq!(disk.get("a/720p/0.m4s").await.unwrap(), object("two"));
+        for (range, bytes) in [(0..2, "tw"), (1..9, "wo"), (5..9, ""), (3..3, "")] {
+            assert_eq!(
+                disk.get_range("a/720p/0.m4s", range).await.unwrap(),
+                bytes.as_bytes()
+            );
+        }
         assert_eq!(disk.list("a").await.unwrap(), ["720p"]);
         assert_eq!(disk.list("a/720p").await.unwrap(), ["0.m4s"]);
         assert_eq!(disk.list("").await.unwrap(), ["a"]);
