@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use timeline::BroadcastId;
 
 use crate::auth::{self, Auth, Claims, Grant, Role};
-use crate::broadcasts::{Broadcast, Broadcasts, Facts, Refused, Wanted};
+use crate::broadcasts::{Broadcast, Broadcasts, Defaults, Facts, Latency, Refused, Wanted};
 use crate::problem::Problem;
 
 /// A title and a few settings.
@@ -34,7 +34,8 @@ const END_WAIT: Duration = Duration::from_secs(10);
 pub struct Api {
     pub auth: Arc<Auth>,
     pub broadcasts: Broadcasts,
-    pub guests_by_default: bool,
+    /// What is not asked for.
+    pub defaults: Defaults,
 }
 
 impl Api {
@@ -104,6 +105,9 @@ struct Create {
     id: Option<BroadcastId>,
     title: String,
     guests: Option<bool>,
+    latency: Option<Latency>,
+    /// 0 is three part targets.
+    part_hold_back_ms: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -134,19 +138,25 @@ async fn create(
             format!("this token is not for {id}"),
         ));
     }
-    let guests = wanted.guests.unwrap_or(api.guests_by_default);
+    let Defaults {
+        guests,
+        latency,
+        part_hold_back_ms,
+    } = api.defaults;
     let made = api
         .broadcasts
         .create(Wanted {
             id,
             title: wanted.title,
-            guests,
+            guests: wanted.guests.unwrap_or(guests),
+            latency: wanted.latency.unwrap_or(latency),
+            part_hold_back_ms: wanted.part_hold_back_ms.unwrap_or(part_hold_back_ms),
         })
         .await;
     let broadcast = made.map_err(|refused| {
         let status = match refused {
             Refused::Exists(_) => StatusCode::CONFLICT,
-            Refused::BadTitle => StatusCode::BAD_REQUEST,
+            Refused::BadTitle | Refused::BadHoldBack => StatusCode::BAD_REQUEST,
             Refused::NotKept(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         Problem::new(status, refused.to_string())

@@ -11,7 +11,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use timeline::feed::{Consumer, Policy, Producer, Record};
-use timeline::{Archive, BroadcastId, Line, MediaTime, Object, Timeline, WallTime};
+use timeline::{Archive, BroadcastId, Grid, Line, MediaTime, Object, Timeline, WallTime};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
@@ -21,6 +21,9 @@ const FACTS: &str = "broadcast.json";
 
 /// More would not fit on a page or in a title bar.
 const MAX_TITLE_CHARS: usize = 200;
+
+/// HOLD-BACK, where players without low latency stay, is 9 s.
+const MAX_PART_HOLD_BACK_MS: u32 = 9_000;
 
 /// A broadcast has just gone on air. The consumer stands before its first record: the picture that opens a line
 /// must not be lost, for a publisher may not send another keyframe for seconds.
@@ -40,6 +43,9 @@ pub struct Broadcast {
     pub title: String,
     /// Whether anyone may ask for a participant's token.
     pub guests: bool,
+    pub latency: Latency,
+    /// PART-HOLD-BACK, in milliseconds; 0 is three part targets.
+    pub part_hold_back_ms: u32,
     pub created: WallTime,
     /// Made by the first publisher; a feed is too large to keep one for every recording.
     source: Mutex<Option<Producer>>,
@@ -68,6 +74,12 @@ pub struct Facts {
     pub id: BroadcastId,
     pub title: String,
     pub guests: bool,
+    /// Fixed: players stop for good when what it promises changes.
+    #[serde(default)]
+    pub latency: Latency,
+    /// Milliseconds; 0 is three part targets. As fixed.
+    #[serde(default)]
+    pub part_hold_back_ms: u32,
     /// Unix milliseconds.
     pub created: i64,
     pub state: State,
@@ -85,11 +97,45 @@ pub enum State {
     Ended,
 }
 
+/// How far behind the lecturer viewers are to be, and at what price.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Latency {
+    /// Parts of 200 ms.
+    #[default]
+    Standard,
+    /// Parts of 100 ms: for discussions on good networks. Each viewer asks twice as often.
+    Interactive,
+}
+
+impl Latency {
+    pub fn grid(self) -> Grid {
+        match self {
+            Latency::Standard => Grid::default(),
+            Latency::Interactive => Grid {
+                part_frames: 3,
+                ..Grid::default()
+            },
+        }
+    }
+}
+
+/// What a broadcast is unless it is asked to be otherwise.
+#[derive(Clone, Copy)]
+pub struct Defaults {
+    pub guests: bool,
+    pub latency: Latency,
+    pub part_hold_back_ms: u32,
+}
+
 /// What a new broadcast is asked to be.
+#[derive(Clone)]
 pub struct Wanted {
     pub id: BroadcastId,
     pub title: String,
     pub guests: bool,
+    pub latency: Latency,
+    pub part_hold_back_ms: u32,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +144,8 @@ pub enum Refused {
     Exists(BroadcastId),
     #[error("a title is 1 to {MAX_TITLE_CHARS} characters, without control characters")]
     BadTitle,
+    #[error("PART-HOLD-BACK is at most {MAX_PART_HOLD_BACK_MS} ms")]
+    BadHoldBack,
     #[error("the broadcast could not be kept: {0}")]
     NotKept(#[from] timeline::ArchiveError),
 }
@@ -134,10 +182,15 @@ impl Broadcasts {
         {
             return Err(Refused::BadTitle);
         }
+        if wanted.part_hold_back_ms > MAX_PART_HOLD_BACK_MS {
+            return Err(Refused::BadHoldBack);
+        }
         let facts = Facts {
             id: wanted.id.clone(),
             title: title.to_owned(),
             guests: wanted.guests,
+            latency: wanted.latency,
+            part_hold_back_ms: wanted.part_hold_back_ms,
             created: clock::now().unix_millis(),
             state: State::Waiting,
             origin: None,
@@ -216,6 +269,8 @@ impl Broadcast {
             id: facts.id,
             title: facts.title,
             guests: facts.guests,
+            latency: facts.latency,
+            part_hold_back_ms: facts.part_hold_back_ms,
             created: WallTime::from_unix_millis(facts.created),
             source: Mutex::default(),
             ending: AtomicBool::new(line.is_ended()),
@@ -240,6 +295,8 @@ impl Broadcast {
             id: self.id.clone(),
             title: self.title.clone(),
             guests: self.guests,
+            latency: self.latency,
+            part_hold_back_ms: self.part_hold_back_ms,
             created: self.created.unix_millis(),
             state,
             origin,
@@ -280,6 +337,15 @@ impl Broadcast {
             }
             _ => false,
         });
+    }
+
+    /// The line goes on, which was interrupted when the server died. Gives what its publishers will send.
+    pub fn take_up(&self) -> Option<(Timeline, Consumer)> {
+        let timeline = match *self.line.borrow() {
+            Line::Live { timeline } => timeline,
+            Line::Waiting | Line::Ended { .. } => return None,
+        };
+        Some((timeline, self.source().subscribe(Policy::Line)))
     }
 
     /// Where its publishers' frames go.
@@ -377,6 +443,8 @@ mod tests {
             id: id.parse().unwrap(),
             title: "Algebra".into(),
             guests: true,
+            latency: Latency::Standard,
+            part_hold_back_ms: 0,
         }
     }
 

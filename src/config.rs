@@ -9,6 +9,7 @@ use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+use crate::broadcasts::Latency;
 use crate::telemetry::Format;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,6 +49,12 @@ pub struct Broadcasts {
     pub idle_timeout_s: u64,
     /// Seconds from the publisher's good-bye (DELETE) to the end, in which it may return.
     pub end_grace_s: u64,
+    /// Whether stopping the server ends the broadcasts on air. If not, the next start goes on with them, as it
+    /// does after a crash, unless nothing was heard of them for `idle_timeout_s`.
+    pub end_on_stop: bool,
+    /// How parts are cut in broadcasts made by a publish: `standard` is 200 ms, `interactive` 100 ms, which
+    /// halves the latency and doubles the requests.
+    pub latency: Latency,
 }
 
 impl Default for Config {
@@ -74,6 +81,8 @@ impl Default for Broadcasts {
             guests: true,
             idle_timeout_s: 600,
             end_grace_s: 120,
+            end_on_stop: true,
+            latency: Latency::default(),
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::auth::{Auth, Grant, Role};
-use crate::broadcasts::{Broadcasts, Wanted};
+use crate::broadcasts::{Broadcasts, Defaults, Wanted};
 use crate::clock;
 
 const TITLE: &str = "Waves and circles: a living demo lecture";
@@ -83,6 +83,7 @@ impl Demo {
     pub async fn start(
         auth: &Arc<Auth>,
         broadcasts: &Broadcasts,
+        defaults: Defaults,
         listen: SocketAddr,
     ) -> anyhow::Result<Demo> {
         let id = free_id(broadcasts, "demo")?;
@@ -90,6 +91,8 @@ impl Demo {
             id: id.clone(),
             title: TITLE.into(),
             guests: true,
+            latency: defaults.latency,
+            part_hold_back_ms: defaults.part_hold_back_ms,
         };
         broadcasts
             .create(wanted)

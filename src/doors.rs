@@ -7,8 +7,7 @@ use timeline::{BroadcastId, Line, Timeline, WallTime, feed};
 use tokio::sync::watch;
 
 use crate::auth::{Auth, Claims, Denied, Role};
-use crate::broadcasts::{Broadcast, Broadcasts, Refused, Wanted};
-use crate::config;
+use crate::broadcasts::{Broadcast, Broadcasts, Defaults, Refused, Wanted};
 
 /// In the year 2255; `WallTime` ends a few years later.
 const LAST_SECOND: i64 = 9_000_000_000;
@@ -16,7 +15,9 @@ const LAST_SECOND: i64 = 9_000_000_000;
 pub struct Doors {
     pub auth: Arc<Auth>,
     pub broadcasts: Broadcasts,
-    pub settings: config::Broadcasts,
+    /// Whether the first publish makes the broadcast.
+    pub create_on_publish: bool,
+    pub defaults: Defaults,
 }
 
 #[async_trait]
@@ -37,7 +38,7 @@ impl ingest::Door for Doors {
     async fn admit(&self, id: &BroadcastId) -> Result<Arc<dyn ingest::Publication>, ingest::Refusal> {
         let broadcast = match self.broadcasts.get(id) {
             Some(broadcast) => broadcast,
-            None if self.settings.create_on_publish => self.create(id).await?,
+            None if self.create_on_publish => self.create(id).await?,
             None => return Err(ingest::Refusal::NotFound),
         };
         if broadcast.is_ending() {
@@ -57,7 +58,9 @@ impl Doors {
         let wanted = Wanted {
             id: id.clone(),
             title: id.to_string(),
-            guests: self.settings.guests,
+            guests: self.defaults.guests,
+            latency: self.defaults.latency,
+            part_hold_back_ms: self.defaults.part_hold_back_ms,
         };
         match self.broadcasts.create(wanted).await {
             Ok(broadcast) => Ok(broadcast),

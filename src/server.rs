@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use metrics_exporter_prometheus::PrometheusHandle;
-use timeline::{Archive, BroadcastId, Line};
+use timeline::Archive;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -21,10 +21,10 @@ use tower_http::trace::TraceLayer;
 
 use crate::api::Api;
 use crate::auth::Auth;
-use crate::broadcasts::{Broadcasts, Opened};
+use crate::broadcasts::{Broadcasts, Defaults, Opened};
 use crate::config::Config;
 use crate::doors::Doors;
-use crate::on_air::OnAir;
+use crate::on_air::{Airing, OnAir};
 use crate::{demo, pages, telemetry};
 
 /// Connections that are still busy this long after everything else has stopped are cut.
@@ -43,7 +43,7 @@ pub async fn run(config: Config, with_demo: bool) -> anyhow::Result<()> {
     let address = server.address;
     println!("listening on http://{address}");
     let demo = match with_demo {
-        true => Some(demo::Demo::start(&server.auth, &server.broadcasts, address).await?),
+        true => Some(demo::Demo::start(&server.auth, &server.broadcasts, server.defaults, address).await?),
         false => None,
     };
     server.run(stop, demo).await
@@ -52,7 +52,9 @@ pub async fn run(config: Config, with_demo: bool) -> anyhow::Result<()> {
 struct Server {
     auth: Arc<Auth>,
     broadcasts: Broadcasts,
+    defaults: Defaults,
     openings: tokio::sync::mpsc::UnboundedReceiver<Opened>,
+    interrupted: Vec<Airing>,
     on_air: OnAir,
     ready: Arc<AtomicBool>,
     router: axum::Router,
@@ -73,31 +75,30 @@ impl Server {
         );
         let archive: Arc<dyn Archive> = archive;
         let (broadcasts, openings) = Broadcasts::open(archive.clone()).await?;
-        let settings = config.broadcasts.clone();
+        let defaults = Defaults {
+            guests: config.broadcasts.guests,
+            latency: config.broadcasts.latency,
+            part_hold_back_ms: config.packager.part_hold_back_ms,
+        };
         let doors = Arc::new(Doors {
             auth: auth.clone(),
             broadcasts: broadcasts.clone(),
-            settings,
+            create_on_publish: config.broadcasts.create_on_publish,
+            defaults,
         });
 
         let ingest = ingest::Ingest::bind(config.ingest, doors.clone())
             .await
             .context("cannot open the ingest")?;
         let origin = packager::Origin::new(config.packager, archive.clone());
-        let interrupted = end_interrupted(&broadcasts, &origin).await;
         let record = config.data.join("rooms.db");
         let rooms = chat::Rooms::open(config.chat, &record, archive, doors)
             .await
             .with_context(|| format!("cannot open the rooms in {}", record.display()))?;
-        for id in interrupted {
-            if let Err(error) = rooms.end(&id).await {
-                tracing::error!(broadcast = %id, "its room could not be sealed: {error}");
-            }
-        }
         let api = Api {
             auth: auth.clone(),
             broadcasts: broadcasts.clone(),
-            guests_by_default: config.broadcasts.guests,
+            defaults,
         };
 
         let ready = Arc::new(AtomicBool::new(true));
@@ -121,10 +122,13 @@ impl Server {
             origin,
             rooms,
         };
+        let interrupted = on_air.interrupted();
         Ok(Server {
             auth,
             broadcasts,
+            defaults,
             openings,
+            interrupted,
             on_air,
             ready,
             router,
@@ -140,7 +144,10 @@ impl Server {
         let http_stop = CancellationToken::new();
         let ingest = self.on_air.ingest.clone();
         let rooms = self.on_air.rooms.clone();
-        let on_air = tokio::spawn(self.on_air.run(self.openings, stages_stop.clone()));
+        let on_air = tokio::spawn(
+            self.on_air
+                .run(self.openings, self.interrupted, stages_stop.clone()),
+        );
         // Parts are small and must leave at once: no waiting for a fuller segment.
         let listener = self.listener.tap_io(|tcp| {
             let _ = tcp.set_nodelay(true);
@@ -171,31 +178,6 @@ impl Server {
         tracing::info!("stopped");
         Ok(())
     }
-}
-
-/// A broadcast that was live when the server died is over: what is in the archive becomes its recording.
-async fn end_interrupted(broadcasts: &Broadcasts, origin: &packager::Origin) -> Vec<BroadcastId> {
-    let mut interrupted = Vec::new();
-    for broadcast in broadcasts.list() {
-        let Line::Live { timeline } = *broadcast.line().borrow() else {
-            continue;
-        };
-        let id = &broadcast.id;
-        let duration = match origin.seal(id).await {
-            Ok(duration) => duration,
-            Err(error) => {
-                tracing::error!(broadcast = %id, "was interrupted, and its playlists cannot be ended: {error}");
-                continue;
-            }
-        };
-        broadcast.ended(timeline, duration);
-        if let Err(error) = broadcasts.save(&broadcast).await {
-            tracing::error!(broadcast = %id, "its facts could not be kept: {error}");
-        }
-        tracing::warn!(broadcast = %id, %duration, "was interrupted, and has ended");
-        interrupted.push(id.clone());
-    }
-    interrupted
 }
 
 /// Two servers on one data folder would end each other's broadcasts. Held until the process ends.

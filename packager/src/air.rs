@@ -98,11 +98,11 @@ pub enum Impatient {
 }
 
 impl Air {
-    pub fn new(id: BroadcastId, grid: Grid, config: &Config) -> Air {
+    pub fn new(id: BroadcastId, grid: Grid, promises: Promises, config: &Config) -> Air {
         Air {
             meters: Meters::of(&id),
             id,
-            promises: Promises::new(&grid, config),
+            promises,
             grid,
             front: watch::Sender::new(Arc::default()),
             shelf: RwLock::default(),

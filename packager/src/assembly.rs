@@ -131,16 +131,27 @@ impl<'a> Assembly<'a> {
         let Packaging {
             timeline,
             grid,
-            config,
+            air,
+            kept,
             ..
         } = self.packaging;
         let ends = row.cuts.iter().map(|cut| cut.end());
         self.edge = ends.max().unwrap_or(self.edge);
         let gaps = row.cuts.iter().filter(|cut| cut.gap).count();
         if self.presentation.is_none() {
-            let presentation = Presentation::new(&self.ladder, *timeline, *grid, config, row.index.msn);
-            self.present(&presentation);
+            let first = row.index.msn;
+            if first < kept.next_msn() {
+                // Its names mean other bytes already.
+                return Err(Error::Taken {
+                    msn: first,
+                    next: kept.next_msn(),
+                });
+            }
+            let mut presentation =
+                Presentation::new(&self.ladder, *timeline, *grid, &air.promises, first, kept);
+            self.present(&mut presentation);
             self.presentation = Some(presentation);
+            self.ready = !kept.is_empty();
         }
         let Some(presentation) = &mut self.presentation else {
             return Ok(());
@@ -152,7 +163,7 @@ impl<'a> Assembly<'a> {
     }
 
     /// Tells the archive what there will be, and prepares what never changes.
-    fn present(&mut self, presentation: &Presentation) {
+    fn present(&mut self, presentation: &mut Presentation) {
         let Packaging { grid, config, .. } = self.packaging;
         let multivariant = Text::of(self.ladder.multivariant(grid, language(config)).render());
         let audio_only = self

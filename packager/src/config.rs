@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// How far behind the live edge players stay (PART-HOLD-BACK). Never less than three part targets, which is
-    /// the default on the default grid: 3 × 0.21334 s. About 1,000 is kinder to viewers on poor networks.
+    /// How far behind the live edge players stay (PART-HOLD-BACK). Never less than three part targets; 0 stands
+    /// for just that: 3 × 0.21334 s for parts of 200 ms. About 1,000 is kinder to viewers on poor networks.
     pub part_hold_back_ms: u32,
     /// How much media stays in memory, so that the live edge is never read from the archive. Players may ask for
     /// a part three target durations after it was last listed; less than half a minute is raised to that.
@@ -28,7 +28,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            part_hold_back_ms: 650,
+            part_hold_back_ms: 0,
             window_seconds: 60,
             linger_seconds: 60,
             max_blocked_requests: 20_000,

@@ -24,6 +24,10 @@ pub enum Error {
         rendition: String,
         source: mp4_atom::Error,
     },
+    #[error("the line goes on at segment {msn}, but segments up to {next} are there already")]
+    Taken { msn: u64, next: u64 },
+    #[error("what is kept of {0} cannot be read: {1}")]
+    Unreadable(BroadcastId, timeline::ArchiveError),
     #[error("{segments} segments could not be kept in the archive: {reason}")]
     NotKept { segments: u64, reason: String },
 }

@@ -20,6 +20,7 @@ mod barrier;
 mod config;
 mod error;
 mod fmp4;
+mod kept;
 mod ladder;
 mod listing;
 mod meters;
@@ -36,5 +37,5 @@ mod testing;
 
 pub use config::Config;
 pub use error::Error;
-pub use origin::Origin;
+pub use origin::{Interrupted, Job, OnAir, Origin};
 pub use packaging::Packaged;

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use timeline::{Grid, PartIndex, Span, TICKS_PER_SECOND, Timeline};
 
-use crate::config::Config;
+use crate::kept::History;
 use crate::ladder::Entry;
 use crate::part::{Part, Segment};
 use crate::playlist::{self, Media, Open, RenditionReport, ServerControl};
@@ -30,7 +30,8 @@ pub struct Promises {
 }
 
 impl Promises {
-    pub fn new(grid: &Grid, config: &Config) -> Promises {
+    /// `part_hold_back_ms` is raised to three part targets where it is less.
+    pub fn new(grid: &Grid, part_hold_back_ms: u32) -> Promises {
         let segment = grid.segment().ticks().max(1);
         let target_duration = ((segment + TICKS_PER_SECOND / 2) / TICKS_PER_SECOND).max(1) as u32;
         // 4.4.3.8: at least six and three target durations.
@@ -44,7 +45,7 @@ impl Promises {
             server_control: ServerControl {
                 can_skip_until_ms,
                 hold_back_ms,
-                part_hold_back_ms: config.part_hold_back_ms.max(least_part_hold_back_ms(grid)),
+                part_hold_back_ms: part_hold_back_ms.max(least_part_hold_back_ms(grid)),
             },
         }
     }
@@ -83,7 +84,10 @@ pub struct Listing {
     /// Each part can be decoded by itself: audio.
     all_independent: bool,
     media_sequence: u64,
-    map: String,
+    /// The inits, each with the number of segments before the first one that needs it.
+    maps: Vec<(u64, String)>,
+    /// The next segment is the first that needs a new init.
+    turn: Option<String>,
     /// All closed segments that are listed without parts.
     history: Rope,
     strand: Strand,
@@ -94,14 +98,22 @@ pub struct Listing {
 }
 
 impl Listing {
-    pub fn new(promises: Promises, timeline: Timeline, entry: &Entry, media_sequence: u64) -> Listing {
+    /// `kept` is what was listed before this process; `media_sequence` its first MSN.
+    pub fn new(
+        promises: Promises,
+        timeline: Timeline,
+        entry: &Entry,
+        media_sequence: u64,
+        kept: History,
+    ) -> Listing {
         let history = Rope::new("");
         let mut listing = Listing {
             promises,
             timeline,
             all_independent: !entry.rendition.is_video(),
             media_sequence,
-            map: entry.init_name.clone(),
+            maps: vec![(0, kept.map)],
+            turn: None,
             strand: history.strand(),
             history,
             closed: 0,
@@ -110,6 +122,12 @@ impl Listing {
         };
         listing.history.push(&listing.live().head());
         listing.strand = listing.history.strand();
+        kept.segments
+            .into_iter()
+            .for_each(|segment| listing.append(segment));
+        if listing.map(listing.closed) != entry.init_name {
+            listing.turn = Some(entry.init_name.clone());
+        }
         listing
     }
 
@@ -121,7 +139,9 @@ impl Listing {
             gap: part.gap,
         };
         let program_date_time = self.timeline.wall(part.start);
+        let turn = &mut self.turn;
         let open = self.open.get_or_insert_with(|| Open {
+            new_map: turn.take(),
             program_date_time,
             parts: Vec::new(),
         });
@@ -137,21 +157,39 @@ impl Listing {
 
     /// The open segment is whole. Gives its entry as the archive's playlist has it: without parts.
     pub fn close(&mut self, segment: &Segment) -> playlist::Segment {
-        let parts = self.open.take().map(|open| open.parts).unwrap_or_default();
+        let (new_map, parts) = self
+            .open
+            .take()
+            .map(|open| (open.new_map, open.parts))
+            .unwrap_or_default();
         let entry = playlist::Segment {
+            new_map,
             program_date_time: self.timeline.wall(segment.start),
             parts: Vec::new(),
             gap: segment.gap,
             duration: segment.duration,
             uri: segment_name(segment.msn),
         };
-        self.recent.push_back(playlist::Segment {
+        self.append(playlist::Segment {
             parts,
             ..entry.clone()
         });
+        entry
+    }
+
+    fn append(&mut self, segment: playlist::Segment) {
+        if let Some(map) = &segment.new_map {
+            self.maps.push((self.closed, map.clone()));
+        }
+        self.recent.push_back(segment);
         self.closed += 1;
         self.retire();
-        entry
+    }
+
+    /// The init in force at the segment with so many before it.
+    fn map(&self, before: u64) -> &str {
+        let known = self.maps.iter().rev().find(|(from, _)| *from <= before);
+        known.map_or("", |(_, map)| map)
     }
 
     /// Drops the parts of a whole segment at a time, so that the first one listed can be decoded by itself.
@@ -200,6 +238,7 @@ impl Listing {
         }
         let mut head = Media {
             skipped_segments: Some(skipped),
+            map: self.map(skipped).to_owned(),
             ..self.live()
         }
         .head();
@@ -228,7 +267,7 @@ impl Listing {
             part_target: Some(self.promises.part_target),
             event: true,
             media_sequence: self.media_sequence,
-            map: self.map.clone(),
+            map: self.map(0).to_owned(),
             ..Media::default()
         }
     }

@@ -10,6 +10,7 @@ use crate::archive::{Backlog, Writer};
 use crate::assembly::Assembly;
 use crate::config::Config;
 use crate::error::Error;
+use crate::kept::Kept;
 
 /// A broadcast that was packaged to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Packaging {
     pub grid: Grid,
     pub config: Config,
     pub air: Arc<Air>,
+    /// What came before, if this line was interrupted.
+    pub kept: Kept,
     pub archive: Arc<dyn timeline::Archive>,
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use timeline::{Grid, PartIndex, Timeline};
 
 use crate::barrier::Row;
-use crate::config::Config;
 use crate::error::Error;
 use crate::fmp4::PartWriter;
+use crate::kept::Kept;
 use crate::ladder::{Entry, Ladder};
 use crate::listing::{Listing, Promises, Version};
 use crate::part::{Part, Segment};
@@ -27,6 +27,8 @@ struct Lane {
     listing: Listing,
     /// The parts of the segment that is not whole yet.
     open: Vec<Part>,
+    /// The archive's playlist up to the first segment that is made here.
+    archive_head: String,
 }
 
 /// What one row brought, a value per rendition in the ladder's order.
@@ -46,14 +48,32 @@ pub struct Closed {
 }
 
 impl Presentation {
-    /// `first` is the MSN of the first row.
-    pub fn new(ladder: &Ladder, timeline: Timeline, grid: Grid, config: &Config, first: u64) -> Presentation {
-        let promises = Promises::new(&grid, config);
-        let lane = |entry: &Entry| Lane {
-            name: entry.rendition.name.clone(),
-            writer: PartWriter::new(entry.rendition.media),
-            listing: Listing::new(promises.clone(), timeline, entry, first),
-            open: Vec::new(),
+    /// `first` is the MSN of the first row; `kept` what came before, if this line was interrupted.
+    pub fn new(
+        ladder: &Ladder,
+        timeline: Timeline,
+        grid: Grid,
+        promises: &Promises,
+        first: u64,
+        kept: &Kept,
+    ) -> Presentation {
+        let media_sequence = kept.media_sequence().unwrap_or(first);
+        let lane = |entry: &Entry| {
+            let name = entry.rendition.name.clone();
+            let history = kept.history(&name, &entry.init_name, first, &grid, timeline);
+            let before = history.segments.clone();
+            let listing = Listing::new(promises.clone(), timeline, entry, media_sequence, history);
+            let mut archive_head = listing.archive_head();
+            before
+                .iter()
+                .for_each(|segment| segment.render(&mut archive_head));
+            Lane {
+                name,
+                writer: PartWriter::new(entry.rendition.media),
+                listing,
+                open: Vec::new(),
+                archive_head,
+            }
         };
         let lanes = ladder.entries().iter().map(lane).collect();
         Presentation {
@@ -127,10 +147,11 @@ impl Presentation {
         }
     }
 
-    pub fn archive_heads(&self) -> Vec<String> {
+    /// The archive's playlists up to the first segment that is made here; each is given once.
+    pub fn archive_heads(&mut self) -> Vec<String> {
         self.lanes
-            .iter()
-            .map(|lane| lane.listing.archive_head())
+            .iter_mut()
+            .map(|lane| std::mem::take(&mut lane.archive_head))
             .collect()
     }
 }
@@ -177,7 +198,9 @@ mod tests {
                 .map(|media| Segmenter::new(Grid::default(), media))
                 .collect();
             let timeline = Timeline::starting(ORIGIN);
-            let presentation = Presentation::new(&all, timeline, Grid::default(), &Config::default(), 0);
+            let grid = Grid::default();
+            let promises = Promises::new(&grid, 0);
+            let presentation = Presentation::new(&all, timeline, grid, &promises, 0, &Kept::default());
             Line {
                 cutters,
                 barrier: Barrier::new(3),
@@ -294,7 +317,7 @@ mod tests {
             segments[msn as usize].parts = of(msn);
         }
         let open = segments.len() as u64;
-        let promises = Promises::new(&Grid::default(), &Config::default());
+        let promises = Promises::new(&Grid::default(), 0);
         let text = text(&line.presentation.versions(false)[2], false);
         let map = text
             .split("EXT-X-MAP:URI=\"")
@@ -317,6 +340,7 @@ mod tests {
             map: map.to_owned(),
             segments,
             open: Some(playlist::Open {
+                new_map: None,
                 program_date_time: Timeline::starting(ORIGIN).wall(Grid::default().segment_start(open)),
                 parts: of(open),
             }),
@@ -329,19 +353,15 @@ mod tests {
 
     #[test]
     fn the_promises_of_the_default_grid() {
-        let promises = Promises::new(&Grid::default(), &Config::default());
+        let promises = Promises::new(&Grid::default(), 0);
         assert_eq!(
             (promises.target_duration, promises.with_parts, promises.in_delta),
             (3, 3, 6)
         );
         assert_eq!(promises.server_control.part_hold_back_ms, 650);
         assert_eq!(promises.advance_parts(), 15);
-        let eager = Config {
-            part_hold_back_ms: 100,
-            ..Config::default()
-        };
         assert_eq!(
-            Promises::new(&Grid::default(), &eager)
+            Promises::new(&Grid::default(), 100)
                 .server_control
                 .part_hold_back_ms,
             650

@@ -20,7 +20,7 @@ use crate::{Config, Error, report};
 use patience::{Backoff, Watchdog};
 use process::Process;
 
-/// A line that is taken up this long after its origin leaves a hole: it goes on at the next segment boundary.
+/// A line whose first child comes this long after its origin begins at the next segment boundary.
 const HOLE_BEHIND: Span = Span::from_millis(10_000);
 /// The source ended and children keep dying: after this the line ends with what is on it.
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
@@ -50,13 +50,16 @@ pub async fn run(config: Config, job: Job, source: Consumer, line: Producer) -> 
     supervisor.run().await
 }
 
-/// Slot 0, or, when a server takes up a line that has run for long, the next segment (its MSN follows from it).
+/// Slot 0, or, where a line is taken up that has run for long, the next segment (its MSN follows from it).
 fn first_slot(job: &Job, now: WallTime) -> Start {
     let at = job.timeline.at(now);
-    if at - MediaTime::ZERO <= HOLE_BEHIND {
-        return Start::default();
-    }
-    let begins = job.grid.segment_start(job.grid.msn(at) + 1);
+    let next = job.grid.msn(at) + 1;
+    let msn = match job.goes_on {
+        None if at - MediaTime::ZERO <= HOLE_BEHIND => return Start::default(),
+        None => next,
+        Some(earliest) => next.max(earliest),
+    };
+    let begins = job.grid.segment_start(msn);
     Start {
         slot: job.grid.slot(begins),
         audio: begins.ticks() / timeline::AAC_FRAME.ticks(),
@@ -353,6 +356,7 @@ mod tests {
             broadcast: "a".parse().unwrap(),
             timeline: Timeline::starting(now()),
             grid: Grid::default(),
+            goes_on: None,
         };
         let (source, line) = (Producer::new(), Producer::new());
         let mut out = line.subscribe(timeline::feed::Policy::Line);
@@ -384,19 +388,27 @@ mod tests {
             broadcast: "a".parse().unwrap(),
             timeline: Timeline::starting(origin),
             grid: Grid::default(),
+            goes_on: None,
         };
         assert_eq!(
             first_slot(&job, origin + Span::from_millis(9_000)),
             Start::default()
         );
         // 100 s: in segment 31, which ends at 102.4 s.
-        let start = first_slot(&job, origin + Span::from_millis(100_000));
+        let segment = |msn: i64| Start {
+            slot: msn * 96,
+            audio: msn * 150,
+        };
+        assert_eq!(first_slot(&job, origin + Span::from_millis(100_000)), segment(32));
+        // An interrupted line never begins a segment again, however young it is, or the clock goes.
+        let interrupted = |earliest| Job {
+            goes_on: Some(earliest),
+            ..job.clone()
+        };
         assert_eq!(
-            start,
-            Start {
-                slot: 32 * 96,
-                audio: 32 * 150
-            }
+            first_slot(&interrupted(1), origin + Span::from_millis(9_000)),
+            segment(3)
         );
+        assert_eq!(first_slot(&interrupted(7), origin), segment(7));
     }
 }

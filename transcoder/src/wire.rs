@@ -17,6 +17,9 @@ pub struct Job {
     pub broadcast: BroadcastId,
     pub timeline: Timeline,
     pub grid: Grid,
+    /// Where a line that was interrupted goes on at the earliest: at a segment that was never begun. None for a
+    /// line that begins.
+    pub goes_on: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,6 +103,7 @@ mod tests {
                 broadcast: "algebra-1".parse().unwrap(),
                 timeline: Timeline::starting(WallTime::from_unix_millis(1_800_000_000_000)),
                 grid: Grid::default(),
+                goes_on: None,
             },
             start: Start { slot: 48, audio: 75 },
             caught_up: Some(MediaTime::from_ticks(150_000)),

@@ -97,15 +97,11 @@ impl Job {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use timeline::{Span, WallTime};
 
     fn job(msn: u64) -> Job {
         let entry = playlist::Segment {
-            program_date_time: WallTime::default(),
-            parts: vec![],
-            gap: false,
-            duration: Span::ZERO,
             uri: format!("{msn}.m4s"),
+            ..playlist::Segment::default()
         };
         Job {
             msn,

@@ -27,6 +27,8 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::air::Air;
 use crate::config::Config;
 use crate::error::Error;
+use crate::kept::Kept;
+use crate::listing::Promises;
 use crate::meters;
 use crate::packaging::{Packaged, Packaging};
 use reply::Problem;
@@ -75,10 +77,35 @@ impl Origin {
             .with_state(self.clone())
     }
 
-    /// Packages the line until its end (or until it breaks off); then the playlists carry ENDLIST and everything
-    /// is in the archive. Whatever it returns, the broadcast is over.
-    ///
-    /// Requests are answered (and held) from the call on, not only once the future is polled.
+    /// Puts a broadcast on air: its requests are held from now on.
+    pub fn open(&self, job: Job) -> Result<OnAir, Error> {
+        let promises = Promises::new(&job.grid, job.part_hold_back_ms);
+        let air = Arc::new(Air::new(
+            job.broadcast.clone(),
+            job.grid,
+            promises,
+            &self.0.config,
+        ));
+        match self
+            .0
+            .on_air
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(air.id.clone())
+        {
+            Entry::Occupied(_) => return Err(Error::OnAir(air.id.clone())),
+            Entry::Vacant(place) => place.insert(air.clone()),
+        };
+        Ok(OnAir {
+            origin: self.clone(),
+            air,
+            job,
+            kept: Kept::default(),
+            over: false,
+        })
+    }
+
+    /// [`Origin::open`] and [`OnAir::package`] in one, for a line that begins, with the configured hold-back.
     pub fn package(
         &self,
         broadcast: BroadcastId,
@@ -86,24 +113,14 @@ impl Origin {
         grid: Grid,
         line: feed::Consumer,
     ) -> impl Future<Output = Result<Packaged, Error>> + Send + use<> {
-        let on_air = OnAir::begin(self, Air::new(broadcast.clone(), grid, &self.0.config));
-        let (config, archive) = (self.0.config.clone(), self.0.archive.clone());
-        async move {
-            let on_air = on_air?;
-            let air = on_air.air.clone();
-            let packaged = Packaging {
-                broadcast,
-                timeline,
-                grid,
-                config,
-                air,
-                archive,
-            }
-            .run(line)
-            .await;
-            on_air.linger();
-            packaged
-        }
+        let part_hold_back_ms = self.0.config.part_hold_back_ms;
+        let on_air = self.open(Job {
+            broadcast,
+            timeline,
+            grid,
+            part_hold_back_ms,
+        });
+        async move { on_air?.package(line).await }
     }
 
     /// Ends in the archive what a crash left open there: each of its media playlists without ENDLIST gains one.
@@ -135,31 +152,63 @@ impl Origin {
     }
 }
 
+/// A broadcast that is to be packaged. All of it is fixed for the broadcast's whole life.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub broadcast: BroadcastId,
+    pub timeline: Timeline,
+    pub grid: Grid,
+    /// PART-HOLD-BACK; less than three part targets is raised to that.
+    pub part_hold_back_ms: u32,
+}
+
 /// A broadcast's place in memory. Dropped before its end, those who wait for it are let go.
-struct OnAir {
+pub struct OnAir {
     origin: Origin,
     air: Arc<Air>,
+    job: Job,
+    kept: Kept,
     over: bool,
 }
 
+/// Where an interrupted line stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupted {
+    /// The first MSN that was never used: the line goes on there or later.
+    pub next_msn: u64,
+    /// Where its last kept segment ends.
+    pub at: MediaTime,
+}
+
 impl OnAir {
-    fn begin(origin: &Origin, air: Air) -> Result<OnAir, Error> {
-        let air = Arc::new(air);
-        match origin
-            .0
-            .on_air
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(air.id.clone())
-        {
-            Entry::Occupied(_) => return Err(Error::OnAir(air.id.clone())),
-            Entry::Vacant(place) => place.insert(air.clone()),
-        };
-        Ok(OnAir {
-            origin: origin.clone(),
-            air,
-            over: false,
+    /// Reads back what the archive has of the line, which was interrupted: its playlists go on with it, and with
+    /// gaps up to the first segment of [`OnAir::package`].
+    pub async fn resume(&mut self) -> Result<Interrupted, Error> {
+        let Job { broadcast, grid, .. } = &self.job;
+        let kept = Kept::read(&*self.origin.0.archive, broadcast).await;
+        self.kept = kept.map_err(|error| Error::Unreadable(broadcast.clone(), error))?;
+        Ok(Interrupted {
+            next_msn: self.kept.next_msn(),
+            at: self.kept.end(grid),
         })
+    }
+
+    /// Packages the line until its end (or until it breaks off); then the playlists carry ENDLIST and everything
+    /// is in the archive. Whatever it returns, the broadcast is over.
+    pub async fn package(mut self, line: feed::Consumer) -> Result<Packaged, Error> {
+        let packaged = Packaging {
+            broadcast: self.job.broadcast.clone(),
+            timeline: self.job.timeline,
+            grid: self.job.grid,
+            config: self.origin.0.config.clone(),
+            air: self.air.clone(),
+            archive: self.origin.0.archive.clone(),
+            kept: std::mem::take(&mut self.kept),
+        }
+        .run(line)
+        .await;
+        self.linger();
+        packaged
     }
 
     /// Keeps it in memory for those who watch its last moments; then only the archive has it.

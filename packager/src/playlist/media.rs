@@ -38,8 +38,10 @@ pub struct ServerControl {
     pub part_hold_back_ms: u32,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
+    /// EXT-X-DISCONTINUITY and a new EXT-X-MAP: its encoder describes itself differently.
+    pub new_map: Option<String>,
     pub program_date_time: WallTime,
     /// Listed near the live edge only.
     pub parts: Vec<Part>,
@@ -53,6 +55,8 @@ pub struct Segment {
 /// The parts of a segment that is not whole yet; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
+    /// As of the segment.
+    pub new_map: Option<String>,
     pub program_date_time: WallTime,
     pub parts: Vec<Part>,
 }
@@ -117,6 +121,7 @@ impl Media {
     pub fn tail(&self) -> String {
         let mut out = String::new();
         if let Some(open) = &self.open {
+            new_map(&mut out, open.new_map.as_deref());
             program_date_time(&mut out, open.program_date_time);
             open.parts.iter().for_each(|part| part.render(&mut out));
         }
@@ -157,6 +162,7 @@ impl ServerControl {
 impl Segment {
     pub fn render(&self, out: &mut String) {
         // What applies to the whole segment stands before its first part (4.4.4.9).
+        new_map(out, self.new_map.as_deref());
         program_date_time(out, self.program_date_time);
         self.parts.iter().for_each(|part| part.render(out));
         if self.gap {
@@ -198,6 +204,15 @@ impl RenditionReport {
     }
 }
 
+fn new_map(out: &mut String, map: Option<&str>) {
+    if let Some(map) = map {
+        line(
+            out,
+            format_args!("#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"{map}\""),
+        );
+    }
+}
+
 fn program_date_time(out: &mut String, at: WallTime) {
     line(out, format_args!("#EXT-X-PROGRAM-DATE-TIME:{}", DateTime(at)));
 }
@@ -230,9 +245,9 @@ mod tests {
         Segment {
             program_date_time: at(msn as i64 * 3200),
             parts,
-            gap: false,
             duration: Span::from_millis(3200),
             uri: format!("{msn}.m4s"),
+            ..Segment::default()
         }
     }
 
@@ -253,6 +268,7 @@ mod tests {
                 segment(1, vec![part(1, 0, true), part(1, 1, false)]),
             ],
             open: Some(Open {
+                new_map: None,
                 program_date_time: at(6400),
                 parts: vec![part(2, 0, true)],
             }),

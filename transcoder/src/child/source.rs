@@ -151,6 +151,7 @@ mod tests {
             broadcast: "algebra-1".parse().unwrap(),
             timeline,
             grid: Grid::default(),
+            goes_on: None,
         };
         let start = Start {
             slot: 1800,

@@ -48,6 +48,7 @@ pub fn job() -> Job {
         broadcast: "test".parse::<BroadcastId>().unwrap(),
         timeline: Timeline::starting(now() + Span::from_millis(4_000)),
         grid: Grid::default(),
+        goes_on: None,
     }
 }
 
