@@ -54,9 +54,9 @@ export class Lectern {
     writeFileSync(this.configFile, `[ingest]\nudp = "127.0.0.1:0"\n${config}`);
   }
 
-  async #listen() {
+  async #listen(listen = '127.0.0.1:0') {
     if (!existsSync(BINARY)) throw new Error(`no binary at ${BINARY}: build it first (cargo build), or name another with TEST_LECTERN`);
-    const args = ['serve', '--config', this.configFile, '--listen', '127.0.0.1:0', '--data', this.data, ...this.args];
+    const args = ['serve', '--config', this.configFile, '--listen', listen, '--data', this.data, ...this.args];
     this.process = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'], env: ENVIRONMENT });
     // A story that is broken off leaves nothing behind.
     process.once('exit', () => this.process.kill('SIGKILL'));
@@ -92,6 +92,13 @@ export class Lectern {
     await gone;
     clearTimeout(stuck);
     return this.process.exitCode;
+  }
+
+  /** After its death: the same data, configuration and address, a new process. */
+  async rise() {
+    const { host } = new URL(this.url);
+    this.url = '';
+    await this.#listen(host);
   }
 
   /** The same data and configuration, a new process (and new ports). @returns {Promise<number | null>} the old one's exit code */
