@@ -93,7 +93,7 @@ const edge = ({ details }) => details.edge;
  */
 export async function assertOnTheLine(rendition, origin, { from = 0 } = {}) {
   const { text, details } = await mediaPlaylist(rendition.url);
-  assert.doesNotMatch(text, /EXT-X-DISCONTINUITY/, `${rendition.name} has a discontinuity`);
+  assert.doesNotMatch(text, /EXT-X-DISCONTINUITY$/m, `${rendition.name} has a discontinuity`);
   assert.doesNotMatch(text, /EXT-X-GAP/, `${rendition.name} has a gap`);
   const listed = details.fragments.filter(({ sn }) => sn >= from);
   const ticks = timescale(await readBytes(listed[0].initSegment.url));

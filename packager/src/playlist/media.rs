@@ -110,6 +110,9 @@ impl Media {
             &mut out,
             format_args!("#EXT-X-MEDIA-SEQUENCE:{}", self.media_sequence),
         );
+        // Always there, as a discontinuity may come one day (authoring specification 8.17); nothing is ever
+        // removed, so the first segment's number is 0.
+        out.push_str("#EXT-X-DISCONTINUITY-SEQUENCE:0\n");
         if let Some(skipped) = self.skipped_segments {
             line(&mut out, format_args!("#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}"));
         }
@@ -295,6 +298,7 @@ mod tests {
 #EXT-X-PLAYLIST-TYPE:EVENT
 #EXT-X-INDEPENDENT-SEGMENTS
 #EXT-X-MEDIA-SEQUENCE:0
+#EXT-X-DISCONTINUITY-SEQUENCE:0
 #EXT-X-MAP:URI=\"init-0011223344556677.mp4\"
 #EXT-X-PROGRAM-DATE-TIME:2025-10-09T08:53:20.000Z
 #EXTINF:3.20000,
@@ -328,6 +332,7 @@ mod tests {
 #EXT-X-PLAYLIST-TYPE:EVENT
 #EXT-X-INDEPENDENT-SEGMENTS
 #EXT-X-MEDIA-SEQUENCE:0
+#EXT-X-DISCONTINUITY-SEQUENCE:0
 #EXT-X-SKIP:SKIPPED-SEGMENTS=1
 #EXT-X-MAP:URI=\"init-0011223344556677.mp4\"
 #EXT-X-PROGRAM-DATE-TIME:2025-10-09T08:53:23.200Z
@@ -371,6 +376,7 @@ mod tests {
 #EXT-X-PLAYLIST-TYPE:EVENT
 #EXT-X-INDEPENDENT-SEGMENTS
 #EXT-X-MEDIA-SEQUENCE:4
+#EXT-X-DISCONTINUITY-SEQUENCE:0
 #EXT-X-MAP:URI=\"init-0011223344556677.mp4\"
 #EXT-X-PROGRAM-DATE-TIME:2025-10-09T08:53:32.800Z
 #EXT-X-GAP
