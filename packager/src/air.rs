@@ -102,11 +102,11 @@ impl Air {
         Air {
             meters: Meters::of(&id),
             id,
+            window: promises.least_window(&grid).max(config.window().into()),
             promises,
             grid,
             front: watch::Sender::new(Arc::default()),
             shelf: RwLock::default(),
-            window: config.window().into(),
             kept: Arc::default(),
             blocked: AtomicU32::new(0),
             max_blocked: config.max_blocked_requests,

@@ -55,6 +55,13 @@ impl Promises {
         std::time::Duration::from_millis(self.server_control.hold_back_ms.into())
     }
 
+    /// What memory must hold: a part is listed until its segment is the one before those with parts, and can be
+    /// fetched for three target durations more (6.2.2).
+    pub fn least_window(&self, grid: &Grid) -> Span {
+        let listed = grid.segment().times(self.with_parts as i64 + 1);
+        listed + Span::from_millis(self.server_control.hold_back_ms.into())
+    }
+
     /// How far a request may be ahead of the last part (6.2.5): the parts of three seconds.
     pub fn advance_parts(&self) -> u32 {
         (3 * TICKS_PER_SECOND).div_ceil_by(self.part_target.ticks().max(1)) as u32

@@ -31,6 +31,11 @@ pub trait Archive: Send + Sync + 'static {
 
     async fn get(&self, key: &str) -> Result<Object, ArchiveError>;
 
+    /// How many bytes an object has.
+    async fn size(&self, key: &str) -> Result<u64, ArchiveError> {
+        Ok(self.get(key).await?.body.len() as u64)
+    }
+
     /// Some bytes of an object; fewer (or none) where it is shorter.
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, ArchiveError> {
         let body = self.get(key).await?.body;

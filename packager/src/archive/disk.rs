@@ -83,6 +83,14 @@ impl Archive for Disk {
         })
     }
 
+    async fn size(&self, key: &str) -> Result<u64, ArchiveError> {
+        self.run(key, |_, path| match fs::metadata(path)? {
+            file if file.is_file() => Ok(file.len()),
+            _ => Err(io::ErrorKind::IsADirectory.into()),
+        })
+        .await
+    }
+
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, ArchiveError> {
         let body = self.run(key, move |_, path| read_range(path, range)).await?;
         Ok(body.into())
@@ -202,6 +210,10 @@ mod tests {
                 disk.get_range("a/720p/0.m4s", range).await.unwrap(),
                 bytes.as_bytes()
             );
+        }
+        assert_eq!(disk.size("a/720p/0.m4s").await.unwrap(), 3);
+        for absent in ["a/720p", "a/720p/1.m4s"] {
+            assert!(matches!(disk.size(absent).await, Err(ArchiveError::NotFound(_))));
         }
         assert_eq!(disk.list("a").await.unwrap(), ["720p"]);
         assert_eq!(disk.list("a/720p").await.unwrap(), ["0.m4s"]);

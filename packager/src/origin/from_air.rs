@@ -5,6 +5,7 @@ use axum::response::Response;
 use timeline::PartIndex;
 
 use super::directives::{Directives, Wanted};
+use super::immutable::Immutable;
 use super::reply::{self, Cache, Problem, accepts_gzip};
 use super::resource::Resource;
 use crate::air::{Air, Front, Impatient, State};
@@ -143,13 +144,12 @@ fn init(air: &Air, rendition: &str, name: &str, headers: &HeaderMap) -> Option<R
     let front = air.front();
     let (_, entry) = front.presented.as_ref()?.ladder.named(rendition)?;
     (entry.init_name == name).then(|| {
-        reply::immutable(
+        let init = Immutable {
             name,
-            entry.init.clone(),
-            entry.content_type(),
-            Cache::YEAR,
-            headers,
-        )
+            content_type: entry.content_type(),
+            cache: Cache::YEAR,
+        };
+        init.reply(entry.init.clone(), headers)
     })
 }
 
@@ -159,13 +159,12 @@ fn segment(air: &Air, rendition: &str, msn: u64, headers: &HeaderMap) -> Result<
         return Ok(None);
     };
     if let Some(body) = air.segment(lane, msn) {
-        return Ok(Some(reply::immutable(
-            &segment_name(msn),
-            body,
+        let segment = Immutable {
+            name: &segment_name(msn),
             content_type,
-            Cache::YEAR,
-            headers,
-        )));
+            cache: Cache::YEAR,
+        };
+        return Ok(Some(segment.reply(body, headers)));
     }
     // What has left memory is in the archive.
     match msn < front.next.msn {
@@ -194,14 +193,12 @@ async fn part(
     let body = air
         .part(lane, index)
         .ok_or_else(|| Problem::not_found("there is no such part"))?;
-    let lifetime = Cache::Immutable { seconds: 60 };
-    Ok(reply::immutable(
-        &part_name(index),
-        body,
+    let part = Immutable {
+        name: &part_name(index),
         content_type,
-        lifetime,
-        headers,
-    ))
+        cache: Cache::Immutable { seconds: 60 },
+    };
+    Ok(part.reply(body, headers))
 }
 
 fn lane(front: &Front, rendition: &str) -> Option<usize> {

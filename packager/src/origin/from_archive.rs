@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use timeline::{Archive, ArchiveError, BroadcastId, Grid, Object, Span, TICKS_PER_SECOND};
 
 use super::from_air::ENDED;
+use super::immutable::{Immutable, Portion};
 use super::reply::{self, Cache, Problem, accepts_gzip};
 use super::resource::Resource;
+use crate::archive::content_type;
+use crate::listing::segment_name;
 use crate::text::gzip;
 
 const END: &str = "#EXT-X-ENDLIST\n";
@@ -20,12 +23,51 @@ pub async fn serve(
     path: &str,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let Object { body, content_type } = archive.get(&format!("{id}/{path}")).await.map_err(refused)?;
-    let name = path.rsplit('/').next().unwrap_or(path);
-    Ok(match Resource::of(path) {
-        Resource::Init(..) | Resource::Segment(..) => {
-            reply::immutable(name, body, &content_type, Cache::YEAR, headers)
-        }
+    let key = format!("{id}/{path}");
+    match Resource::of(path) {
+        Resource::Init(_, name) => immutable(archive, &key, name, headers).await,
+        Resource::Segment(_, msn) => immutable(archive, &key, &segment_name(msn), headers).await,
+        resource => changing(archive, &key, resource, headers).await,
+    }
+}
+
+/// What never changes. Of a range no more than its bytes are read.
+async fn immutable(
+    archive: &Arc<dyn Archive>,
+    key: &str,
+    name: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let object = Immutable {
+        name,
+        content_type: content_type(key),
+        cache: Cache::YEAR,
+    };
+    if [header::RANGE, header::IF_NONE_MATCH]
+        .iter()
+        .any(|name| headers.contains_key(name))
+    {
+        let length = archive.size(key).await.map_err(refused)?;
+        let portion = object.portion(length, headers);
+        let body = match &portion {
+            Portion::Range(range) => archive.get_range(key, range.clone()).await.map_err(refused)?,
+            Portion::Whole => archive.get(key).await.map_err(refused)?.body,
+            Portion::Nothing | Portion::OutOfBounds => Bytes::new(),
+        };
+        return Ok(object.reply_with(portion, length, body));
+    }
+    let Object { body, .. } = archive.get(key).await.map_err(refused)?;
+    Ok(object.reply(body, headers))
+}
+
+async fn changing(
+    archive: &Arc<dyn Archive>,
+    key: &str,
+    resource: Resource<'_>,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let Object { body, content_type } = archive.get(key).await.map_err(refused)?;
+    Ok(match resource {
         Resource::Playlist(_) => {
             let cache = if body.ends_with(END.as_bytes()) {
                 ENDED
@@ -40,7 +82,7 @@ pub async fn serve(
         Resource::File if content_type == "application/json" => {
             compressed(body, &content_type, Cache::Seconds(1), headers).await
         }
-        Resource::File | Resource::Part(..) => reply::object(body, &content_type, Cache::Seconds(1)),
+        _ => reply::object(body, &content_type, Cache::Seconds(1)),
     })
 }
 

@@ -4,6 +4,7 @@
 mod directives;
 mod from_air;
 mod from_archive;
+mod immutable;
 mod reply;
 mod resource;
 #[cfg(test)]
@@ -235,8 +236,13 @@ async fn serve(
     State(origin): State<Origin>,
     path: Result<Path<(String, String)>, PathRejection>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    method: Method,
+    mut headers: HeaderMap,
 ) -> Response {
+    if method == Method::HEAD {
+        // Ranges are defined for GET alone (RFC 9110 14.2).
+        headers.remove(header::RANGE);
+    }
     let answer = match path {
         Ok(Path((id, path))) => {
             origin

@@ -7,6 +7,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::json;
 
+use crate::playlist::CONTENT_TYPE;
+
 /// How long, and by whom, an answer may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cache {
@@ -45,32 +47,28 @@ pub fn text(body: Bytes, gzipped: bool, content_type: &str, cache: Cache) -> Res
 
 /// A body in one piece, with its length.
 pub fn object(body: Bytes, content_type: &str, cache: Cache) -> Response {
+    const UNKNOWN: HeaderValue = HeaderValue::from_static("application/octet-stream");
     let mut response = Response::new(Body::from(body));
-    let content_type = HeaderValue::from_str(content_type);
-    let unknown = HeaderValue::from_static("application/octet-stream");
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, content_type.unwrap_or(unknown));
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, cache.header());
+    let headers = response.headers_mut();
+    let told = HeaderValue::from_str(content_type).unwrap_or(UNKNOWN);
+    headers.insert(header::CONTENT_TYPE, told);
+    headers.insert(header::CACHE_CONTROL, cache.header());
+    if let Some(priority) = priority(content_type) {
+        headers.insert("priority", priority);
+    }
     response
 }
 
-/// An object that never changes: its name and length say which it is, as no name is used twice.
-pub fn immutable(name: &str, body: Bytes, content_type: &str, cache: Cache, request: &HeaderMap) -> Response {
-    let tag = format!("\"{}:{}\"", name, body.len());
-    let known = request
-        .get(header::IF_NONE_MATCH)
-        .is_some_and(|known| known.as_bytes() == tag.as_bytes());
-    let mut response = object(if known { Bytes::new() } else { body }, content_type, cache);
-    if known {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-    }
-    if let Ok(tag) = HeaderValue::try_from(tag) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
-    response
+/// RFC 9218: players cannot go on without the playlist, nor without sound; all rungs are alike.
+fn priority(content_type: &str) -> Option<HeaderValue> {
+    let kind = content_type.split('/').next();
+    let urgency = match kind {
+        _ if content_type == CONTENT_TYPE => "u=1",
+        Some("audio") => "u=2",
+        Some("video") => "u=3",
+        _ => return None,
+    };
+    Some(HeaderValue::from_static(urgency))
 }
 
 /// Whether the request takes gzip (RFC 9110 12.5.3): named, and not with a weight of zero.

@@ -10,6 +10,28 @@ async fn what_left_memory_comes_from_the_archive() {
     assert!(air.segment(0, 21).is_some() && air.part(0, PartIndex { msn: 21, part: 15 }).is_some());
     assert_eq!(stage.get("720p/0.m4s").await.status, StatusCode::OK);
     assert_eq!(stage.get("720p/0.0.m4s").await.status, StatusCode::NOT_FOUND);
+    // In ranges too, with the same bytes and the same headers as from memory.
+    let whole = stage.get("720p/0.m4s").await.body;
+    for (msn, range, bytes) in [
+        (0, "bytes=100-199", 100),
+        (39, "bytes=100-199", 100),
+        (0, "bytes=-7", 7),
+    ] {
+        let part = stage.ranged(&format!("720p/{msn}.m4s"), range).await;
+        assert_eq!(
+            (part.status, part.body.len()),
+            (StatusCode::PARTIAL_CONTENT, bytes)
+        );
+        assert_eq!(part.header("accept-ranges"), "bytes");
+        if msn == 0 {
+            assert!(whole.windows(bytes).any(|window| window == part.body));
+        }
+    }
+    let behind = stage.ranged("720p/0.m4s", "bytes=99999999-").await;
+    assert_eq!(behind.status, StatusCode::RANGE_NOT_SATISFIABLE);
+    assert_eq!(behind.header("content-range"), format!("bytes */{}", whole.len()));
+    let absent = stage.ranged("720p/40.m4s", "bytes=0-1").await;
+    assert_eq!(absent.status, StatusCode::NOT_FOUND);
     // All of it is listed, live.
     let playlist = stage.get("720p/index.m3u8").await;
     assert!((0..40).all(|msn| playlist.text().contains(&format!("\n{msn}.m4s\n"))));

@@ -109,6 +109,11 @@ impl Stage {
         get(&self.origin, path).await
     }
 
+    async fn ranged(&self, path: &str, range: &str) -> Answer {
+        let request = Request::get(format!("/broadcasts/algebra/{path}")).header("range", range);
+        send(&self.origin, request.body(Body::empty()).unwrap()).await
+    }
+
     /// A request that is on its way.
     fn ask(&self, path: &str) -> JoinHandle<Answer> {
         let (origin, path) = (self.origin.clone(), path.to_owned());
