@@ -13,6 +13,7 @@ use timeline::{BroadcastId, Grid, MediaTime, PartIndex, Span};
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::iframes::Listed;
 use crate::ladder::Ladder;
 use crate::listing::{Promises, Version};
 use crate::meters::Meters;
@@ -46,6 +47,8 @@ pub struct Front {
     pub state: State,
     /// In the ladder's order.
     pub playlists: Vec<Arc<Version>>,
+    /// In the ladder's order; none for sound.
+    pub iframes: Vec<Option<Arc<Listed>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,7 @@ impl Default for Front {
             ready: false,
             state: State::Live,
             playlists: Vec::new(),
+            iframes: Vec::new(),
         }
     }
 }

@@ -171,11 +171,12 @@ impl<'a> Assembly<'a> {
             .audio_only(grid)
             .map(|playlist| Text::of(playlist.render()));
         let lanes = self.ladder.entries().iter().zip(presentation.archive_heads());
-        let lanes = lanes.map(|(entry, head)| archive::Lane {
+        let lanes = lanes.map(|(entry, (head, iframes_head))| archive::Lane {
             name: entry.rendition.name.clone(),
             init_name: entry.init_name.clone(),
             init: entry.init.clone(),
             head,
+            iframes_head,
         });
         let mut multivariants = vec![("index.m3u8", multivariant.plain.clone())];
         multivariants.extend(audio_only.iter().map(|text| ("audio.m3u8", text.plain.clone())));
@@ -272,6 +273,7 @@ impl<'a> Assembly<'a> {
             ready: self.ready,
             state,
             playlists: presentation.versions(state == State::Ended),
+            iframes: presentation.iframes(state == State::Ended),
         }
     }
 

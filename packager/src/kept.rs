@@ -7,7 +7,7 @@ use timeline::{
     Archive, ArchiveError, BroadcastId, Grid, MediaTime, Span, TICKS_PER_SECOND, Timeline, WallTime,
 };
 
-use crate::playlist::Segment;
+use crate::playlist::{Picture, Segment};
 
 /// The closed segments of each rendition, as the archive's playlists have them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,10 +41,14 @@ impl Kept {
                 object => object?.body,
             };
             let source = || std::io::Error::new(std::io::ErrorKind::InvalidData, "not a playlist of ours");
-            let rendition = read(&body).ok_or_else(|| ArchiveError::Io {
+            let mut rendition = read(&body).ok_or_else(|| ArchiveError::Io {
                 key,
                 source: source(),
             })?;
+            match archive.get(&format!("{broadcast}/{name}/iframes.m3u8")).await {
+                Err(ArchiveError::NotFound(_)) => {}
+                iframes => read_pictures(&iframes?.body, &mut rendition),
+            }
             kept.renditions.insert(name, rendition);
         }
         Ok(kept)
@@ -111,6 +115,7 @@ impl Kept {
         let segment = others.find_map(|rendition| rendition.segment(msn))?;
         Some(Segment {
             new_map: None,
+            pictures: Vec::new(),
             ..segment.clone()
         })
     }
@@ -174,7 +179,36 @@ fn entry(segment: MediaSegment, first: bool, msn: u64) -> Option<Segment> {
         gap: segment.unknown_tags.iter().any(|tag| tag.tag == "X-GAP"),
         duration: Span::from_ticks(ticks),
         uri: segment.uri,
+        pictures: Vec::new(),
     })
+}
+
+/// Where the pictures of a rendition's segments stand. Those that are not told are gaps in its I-frame playlist.
+fn read_pictures(iframes: &[u8], rendition: &mut Rendition) {
+    let Ok((_, playlist)) = m3u8_rs::parse_media_playlist(iframes) else {
+        return;
+    };
+    for entry in playlist.segments {
+        let msn = entry
+            .uri
+            .strip_suffix(".m4s")
+            .and_then(|msn| msn.parse::<u64>().ok());
+        let place = msn.and_then(|msn| usize::try_from(msn.checked_sub(rendition.media_sequence)?).ok());
+        let segment = place.and_then(|place| rendition.segments.get_mut(place));
+        let Some((segment, at, range)) = segment
+            .zip(entry.program_date_time)
+            .zip(entry.byte_range)
+            .map(|((segment, at), range)| (segment, at, range))
+        else {
+            continue;
+        };
+        let at = WallTime::from_unix_millis(at.timestamp_millis());
+        let start = range.offset.unwrap_or(0);
+        segment.pictures.push(Picture {
+            after: at - segment.program_date_time,
+            bytes: start..start.saturating_add(range.length),
+        });
+    }
 }
 
 #[cfg(test)]
@@ -380,8 +414,33 @@ mod tests {
             .collect();
         assert!(maps.len() == 2 && maps[0] != maps[1], "{after}");
         assert_eq!(after.matches("#EXT-X-DISCONTINUITY\n").count(), 1);
-        let same = second.get("720p/index.m3u8").await;
-        assert!(!same.contains("#EXT-X-DISCONTINUITY\n"));
+        // At the same place in all renditions, also in those that are as before (6.2.4), and in that of I-frames.
+        let uri = |text: &str| {
+            let after = text.split("#EXT-X-DISCONTINUITY\n").nth(1).unwrap();
+            let mut lines = after.lines();
+            assert!(lines.next().unwrap().starts_with("#EXT-X-MAP:"));
+            lines.find(|line| !line.starts_with('#')).unwrap().to_owned()
+        };
+        for path in ["720p/index.m3u8", "audio/index.m3u8", "360p/iframes.m3u8"] {
+            let text = second.get(path).await;
+            assert_eq!(text.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{path}");
+            assert_eq!(uri(&text), uri(&after), "{path}");
+        }
+        // The pictures from before are still listed, those of the hole are not.
+        let iframes = second.get("360p/iframes.m3u8").await;
+        assert!(
+            iframes.contains("\n#EXT-X-BYTERANGE:127@28\n0.m4s\n"),
+            "{iframes}"
+        );
+        assert!(
+            iframes.contains("#EXT-X-GAP\n#EXTINF:3.20000,\n2.m4s\n"),
+            "{iframes}"
+        );
+        assert_eq!(iframes.matches("#EXT-X-BYTERANGE").count(), 2 * (2 + 9));
+        let delta = second.get("360p/iframes.m3u8?_HLS_skip=YES").await;
+        assert!(
+            delta.contains("#EXT-X-SKIP:") && delta.contains(maps[1]) && !delta.contains("DISCONTINUITY\n")
+        );
         // The init in force at the first segment that a delta update lists stands at its head.
         let delta = second.get("360p/index.m3u8?_HLS_skip=YES").await;
         assert_eq!(delta.matches("#EXT-X-MAP").count(), 1);
@@ -436,7 +495,12 @@ mod tests {
             .body = short.into();
         let kept = Kept::read(&*archive, &algebra()).await.unwrap();
         let history = |name: &str| kept.history(name, "init-1.mp4", 4, &Grid::default(), job().timeline);
-        assert_eq!(history("audio").segments, history("720p").segments);
+        let without_pictures = |name: &str| {
+            let mut segments = history(name).segments;
+            segments.iter_mut().for_each(|segment| segment.pictures.clear());
+            segments
+        };
+        assert_eq!(history("audio").segments, without_pictures("720p"));
         let gaps: Vec<bool> = history("audio")
             .segments
             .iter()

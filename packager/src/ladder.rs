@@ -8,7 +8,7 @@ use timeline::{Grid, Media, Rendition, TrackId};
 
 use crate::error::Error;
 use crate::fmp4::init_segment;
-use crate::playlist::{Alternative, Multivariant, Variant};
+use crate::playlist::{Alternative, IFrameVariant, Multivariant, Variant};
 
 /// A ladder has four or five rungs and a few languages; reports are written for each pair.
 const MOST_RENDITIONS: usize = 16;
@@ -91,6 +91,7 @@ impl Ladder {
         Multivariant {
             audio: audio.iter().map(|audio| alternative(audio, language)).collect(),
             variants: video.iter().map(|video| variant(video, &audio, grid)).collect(),
+            i_frames: video.iter().filter_map(|video| i_frames(video, grid)).collect(),
         }
     }
 
@@ -104,6 +105,7 @@ impl Ladder {
         Some(Multivariant {
             audio: Vec::new(),
             variants: vec![variant(audio, &[], grid)],
+            i_frames: Vec::new(),
         })
     }
 }
@@ -189,7 +191,7 @@ fn alternative(audio: &Rendition, language: &str) -> Alternative {
 
 /// A rendition with what sounds beside it (the widest alternative counts for its bandwidth).
 fn variant(rendition: &Rendition, audio: &[&Rendition], grid: &Grid) -> Variant {
-    let overhead = (PART_OVERHEAD_BITS * timeline::TICKS_PER_SECOND / grid.part().ticks().max(1)) as u32;
+    let overhead = overhead(grid);
     let beside = |rate: fn(&Rendition) -> u32| audio.iter().map(|audio| rate(audio) + overhead).max();
     let sum = |rate: fn(&Rendition) -> u32| rate(rendition) + overhead + beside(rate).unwrap_or(0);
     let (resolution, frame) = match rendition.media {
@@ -206,6 +208,24 @@ fn variant(rendition: &Rendition, audio: &[&Rendition], grid: &Grid) -> Variant 
         audio: audio.first().map(|_| "audio"),
         uri: format!("{}/index.m3u8", rendition.name),
     }
+}
+
+/// Its keyframes alone. None is larger than its whole GOP, whose peak the rendition tells.
+fn i_frames(rendition: &Rendition, grid: &Grid) -> Option<IFrameVariant> {
+    let Media::Video { width, height, .. } = rendition.media else {
+        return None;
+    };
+    Some(IFrameVariant {
+        bandwidth: rendition.bandwidth + overhead(grid),
+        codecs: rendition.codec.clone(),
+        resolution: (width, height),
+        uri: format!("{}/iframes.m3u8", rendition.name),
+    })
+}
+
+/// Bits per second that the boxes cost.
+fn overhead(grid: &Grid) -> u32 {
+    (PART_OVERHEAD_BITS * timeline::TICKS_PER_SECOND / grid.part().ticks().max(1)) as u32
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod barrier;
 mod config;
 mod error;
 mod fmp4;
+mod iframes;
 mod kept;
 mod ladder;
 mod listing;

@@ -93,6 +93,8 @@ pub struct Listing {
     media_sequence: u64,
     /// The inits, each with the number of segments before the first one that needs it.
     maps: Vec<(u64, String)>,
+    /// The init that the segments made here need.
+    init: String,
     /// The next segment is the first that needs a new init.
     turn: Option<String>,
     /// All closed segments that are listed without parts.
@@ -120,6 +122,7 @@ impl Listing {
             all_independent: !entry.rendition.is_video(),
             media_sequence,
             maps: vec![(0, kept.map)],
+            init: entry.init_name.clone(),
             turn: None,
             strand: history.strand(),
             history,
@@ -133,9 +136,19 @@ impl Listing {
             .into_iter()
             .for_each(|segment| listing.append(segment));
         if listing.map(listing.closed) != entry.init_name {
-            listing.turn = Some(entry.init_name.clone());
+            listing.turn();
         }
         listing
+    }
+
+    /// Whether the next segment begins with a discontinuity.
+    pub fn turns(&self) -> bool {
+        self.turn.is_some()
+    }
+
+    /// The next segment begins with a discontinuity, and with the init of this process.
+    pub fn turn(&mut self) {
+        self.turn = Some(self.init.clone());
     }
 
     pub fn push(&mut self, part: &Part) {
@@ -176,6 +189,7 @@ impl Listing {
             gap: segment.gap,
             duration: segment.duration,
             uri: segment_name(segment.msn),
+            pictures: segment.pictures.clone(),
         };
         self.append(playlist::Segment {
             parts,
@@ -229,12 +243,7 @@ impl Listing {
             .skip(with_parts)
             .for_each(|segment| segment.render(&mut edge));
         edge.push_str(&tail.tail());
-        Version {
-            strand: self.strand.clone(),
-            delta_head: self.delta_head(),
-            edge,
-            ..Version::default()
-        }
+        Version::of(self.strand.clone(), self.delta_head(), edge)
     }
 
     /// A delta update up to the segments with parts; `None` while it would leave nothing out.
@@ -301,6 +310,16 @@ pub struct Version {
 }
 
 impl Version {
+    /// What never changes again, what a delta update has in its place, and what is written anew.
+    pub fn of(strand: Strand, delta_head: Option<String>, edge: String) -> Version {
+        Version {
+            strand,
+            delta_head,
+            edge,
+            ..Version::default()
+        }
+    }
+
     /// The whole playlist, or the delta update where one is wanted and leaves something out.
     pub fn text(&self, delta: bool, gzipped: bool) -> Bytes {
         let edge = self.edge.as_bytes();

@@ -1,7 +1,11 @@
 //! The pieces of one rendition: a cut of frames, the part made of it, the segment made of its parts.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use timeline::{Frame, MediaTime, PartIndex, Span};
+
+use crate::playlist::Picture;
 
 /// The frames of one part, as they came: what the segmenter makes and the barrier lines up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +41,8 @@ pub struct Part {
     pub gap: bool,
     /// Empty for a gap.
     pub body: Bytes,
+    /// Where in the body the picture stands that the part begins with, if it needs no other: a chunk of its own.
+    pub picture: Option<Range<usize>>,
 }
 
 /// All parts of one MSN. Its bytes are theirs, one after the other.
@@ -48,6 +54,8 @@ pub struct Segment {
     /// A segment with a hole is not offered at all.
     pub gap: bool,
     pub body: Bytes,
+    /// The pictures that need no other, each at the head of a part.
+    pub pictures: Vec<Picture>,
 }
 
 impl Segment {
@@ -64,9 +72,13 @@ impl Segment {
                 .collect::<Vec<_>>()
                 .concat(),
         );
-        let mut at = 0;
+        let (mut at, mut pictures) = (0, Vec::new());
         for part in parts {
             let end = at + part.body.len();
+            pictures.extend(part.picture.iter().map(|picture| Picture {
+                after: part.start - start,
+                bytes: (at + picture.start) as u64..(at + picture.end) as u64,
+            }));
             part.body = body.slice(at..end);
             at = end;
         }
@@ -76,6 +88,7 @@ impl Segment {
             duration,
             gap,
             body,
+            pictures,
         })
     }
 }

@@ -7,6 +7,7 @@ use timeline::{Grid, PartIndex, Timeline};
 use crate::barrier::Row;
 use crate::error::Error;
 use crate::fmp4::PartWriter;
+use crate::iframes::{IFrames, Listed};
 use crate::kept::Kept;
 use crate::ladder::{Entry, Ladder};
 use crate::listing::{Listing, Promises, Version};
@@ -25,10 +26,12 @@ struct Lane {
     name: String,
     writer: PartWriter,
     listing: Listing,
+    /// Of a video rendition.
+    iframes: Option<IFrames>,
     /// The parts of the segment that is not whole yet.
     open: Vec<Part>,
-    /// The archive's playlist up to the first segment that is made here.
-    archive_head: String,
+    /// The archive's playlists (that of I-frames second) up to the first segment that is made here.
+    archive_heads: (String, Option<String>),
 }
 
 /// What one row brought, a value per rendition in the ladder's order.
@@ -62,20 +65,26 @@ impl Presentation {
             let name = entry.rendition.name.clone();
             let history = kept.history(&name, &entry.init_name, first, &grid, timeline);
             let before = history.segments.clone();
+            let video = entry.rendition.is_video();
+            let iframes = video.then(|| IFrames::new(promises.clone(), &history));
             let listing = Listing::new(promises.clone(), timeline, entry, media_sequence, history);
-            let mut archive_head = listing.archive_head();
-            before
-                .iter()
-                .for_each(|segment| segment.render(&mut archive_head));
+            let mut head = listing.archive_head();
+            before.iter().for_each(|segment| segment.render(&mut head));
+            let iframes_head = iframes.as_ref().map(|iframes| iframes.archive_text(&before));
             Lane {
                 name,
                 writer: PartWriter::new(entry.rendition.media),
                 listing,
+                iframes,
                 open: Vec::new(),
-                archive_head,
+                archive_heads: (head, iframes_head),
             }
         };
-        let lanes = ladder.entries().iter().map(lane).collect();
+        let mut lanes: Vec<Lane> = ladder.entries().iter().map(lane).collect();
+        // Discontinuities stand at the same place in all renditions (6.2.4), or their sequence numbers differ.
+        if lanes.iter().any(|lane| lane.listing.turns()) {
+            lanes.iter_mut().for_each(|lane| lane.listing.turn());
+        }
         Presentation {
             grid,
             lanes,
@@ -124,6 +133,13 @@ impl Presentation {
             .collect()
     }
 
+    /// The I-frame playlists as they stand, in the ladder's order.
+    pub fn iframes(&self, ended: bool) -> Vec<Option<Arc<Listed>>> {
+        let newest = |iframes: &IFrames| if ended { iframes.ended() } else { iframes.newest() };
+        let lanes = self.lanes.iter();
+        lanes.map(|lane| lane.iframes.as_ref().map(newest)).collect()
+    }
+
     /// One for every other rendition (appendix B.1); nobody switches by them after the end.
     fn reports(&self, of: usize, ended: bool) -> Vec<RenditionReport> {
         let last = self.last();
@@ -147,11 +163,12 @@ impl Presentation {
         }
     }
 
-    /// The archive's playlists up to the first segment that is made here; each is given once.
-    pub fn archive_heads(&mut self) -> Vec<String> {
+    /// The archive's playlists (that of I-frames second) up to the first segment that is made here; each is given
+    /// once.
+    pub fn archive_heads(&mut self) -> Vec<(String, Option<String>)> {
         self.lanes
             .iter_mut()
-            .map(|lane| std::mem::take(&mut lane.archive_head))
+            .map(|lane| std::mem::take(&mut lane.archive_heads))
             .collect()
     }
 }
@@ -161,6 +178,9 @@ impl Lane {
         let mut parts = std::mem::take(&mut self.open);
         let segment = Segment::of(&mut parts)?;
         let entry = self.listing.close(&segment);
+        if let Some(iframes) = &mut self.iframes {
+            iframes.close(&entry);
+        }
         Some(Closed {
             segment,
             parts,

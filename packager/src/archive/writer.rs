@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::{Backlog, Job, content_type};
 use crate::error::Error;
 use crate::meters::Meters;
+use crate::playlist;
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const SLOWEST_RETRY: Duration = Duration::from_secs(5);
@@ -31,6 +32,30 @@ pub(crate) struct Lane {
     pub init: Bytes,
     /// The media playlist up to its first segment.
     pub head: String,
+    /// The same of the I-frame playlist; none for sound.
+    pub iframes_head: Option<String>,
+}
+
+/// The playlists of one rendition so far.
+struct Playlists {
+    media: String,
+    iframes: Option<String>,
+}
+
+impl Playlists {
+    fn of(lane: &Lane) -> Playlists {
+        Playlists {
+            media: lane.head.clone(),
+            iframes: lane.iframes_head.clone(),
+        }
+    }
+
+    fn add(&mut self, entry: &playlist::Segment) {
+        entry.render(&mut self.media);
+        if let Some(iframes) = &mut self.iframes {
+            entry.render_pictures(iframes);
+        }
+    }
 }
 
 pub(crate) struct Writer {
@@ -50,7 +75,7 @@ struct GaveUp(String);
 impl Writer {
     /// Runs until the backlog is closed and empty; then the playlists carry ENDLIST.
     pub async fn run(self, presented: Presented) -> Result<(), Error> {
-        let mut playlists: Vec<String> = presented.lanes.iter().map(|lane| lane.head.clone()).collect();
+        let mut playlists: Vec<Playlists> = presented.lanes.iter().map(Playlists::of).collect();
         self.write(&presented, &mut playlists)
             .await
             .map_err(|GaveUp(reason)| {
@@ -60,7 +85,7 @@ impl Writer {
             })
     }
 
-    async fn write(&self, presented: &Presented, playlists: &mut [String]) -> Result<(), GaveUp> {
+    async fn write(&self, presented: &Presented, playlists: &mut [Playlists]) -> Result<(), GaveUp> {
         try_join_all(
             presented
                 .lanes
@@ -72,7 +97,7 @@ impl Writer {
         while let Some(job) = self.backlog.next().await {
             self.keep(presented, &job).await?;
             for (playlist, (entry, _)) in playlists.iter_mut().zip(&job.segments) {
-                entry.render(playlist);
+                playlist.add(entry);
             }
             self.kept.fetch_max(job.msn + 1, Ordering::Release);
             let waiting = self.backlog.len();
@@ -104,14 +129,22 @@ impl Writer {
         Ok(())
     }
 
-    async fn publish(&self, presented: &Presented, playlists: &[String], end: &str) -> Result<(), GaveUp> {
+    async fn publish(&self, presented: &Presented, playlists: &[Playlists], end: &str) -> Result<(), GaveUp> {
         let all = presented.lanes.iter().zip(playlists);
-        let put = |(lane, playlist): (&Lane, &String)| {
-            let text = Bytes::from(format!("{playlist}{end}"));
-            let name = lane.name.clone();
-            async move { self.put(&name, "index.m3u8", text).await }
+        let texts = all.flat_map(|(lane, playlists)| {
+            let iframes = playlists
+                .iframes
+                .as_ref()
+                .map(|text| (lane, "iframes.m3u8", text));
+            [(lane, "index.m3u8", &playlists.media)]
+                .into_iter()
+                .chain(iframes)
+        });
+        let put = |(lane, name, text): (&Lane, &'static str, &String)| {
+            let (folder, text) = (lane.name.clone(), Bytes::from(format!("{text}{end}")));
+            async move { self.put(&folder, name, text).await }
         };
-        try_join_all(all.map(put)).await?;
+        try_join_all(texts.map(put)).await?;
         Ok(())
     }
 

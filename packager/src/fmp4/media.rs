@@ -1,12 +1,14 @@
-//! Parts: `moof` and `mdat`, before them a `styp` where a segment begins.
+//! Parts: `moof` and `mdat`, before them a `styp` where a segment begins. A keyframe at the head of a part has a
+//! `moof` and an `mdat` of its own.
 //!
 //! A part is written in one piece and never looked at again, so a segment is the concatenation of its parts.
 
-use bytes::Bytes;
+use std::ops::Range;
+
 use mp4_atom::{
     Atom, Encode, Header, Mdat, Mfhd, Moof, Result, Styp, Tfdt, Tfhd, Traf, Trun, TrunEntry, TrunSamples,
 };
-use timeline::Media;
+use timeline::{Frame, Media, MediaTime, Span};
 
 use super::{Timescale, track};
 use crate::part::{Cut, Part};
@@ -32,10 +34,20 @@ impl PartWriter {
     }
 
     pub fn write(&mut self, cut: Cut) -> Result<Part> {
-        let body = match cut.gap {
-            true => Bytes::new(),
-            false => self.body(&cut)?,
-        };
+        let mut body = Vec::new();
+        let mut picture = None;
+        if !cut.gap {
+            let payload: usize = cut.frames.iter().map(|frame| frame.payload.len()).sum();
+            body.reserve(payload + 512);
+            if cut.index.part == 0 {
+                styp().encode(&mut body)?;
+            }
+            let alone = self.alone(&cut);
+            let head = body.len();
+            self.chunk(&cut, 0..alone, &mut body)?;
+            picture = (alone > 0).then_some(head..body.len());
+            self.chunk(&cut, alone..cut.frames.len(), &mut body)?;
+        }
         let independent = cut.independent();
         Ok(Part {
             index: cut.index,
@@ -43,43 +55,52 @@ impl PartWriter {
             duration: cut.duration,
             independent,
             gap: cut.gap,
-            body,
+            body: body.into(),
+            picture,
         })
     }
 
-    fn body(&mut self, cut: &Cut) -> Result<Bytes> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let payload: usize = cut.frames.iter().map(|frame| frame.payload.len()).sum();
-        let mut moof = self.moof(cut);
-        let mut out = Vec::with_capacity(payload + 256);
-        if cut.index.part == 0 {
-            styp().encode(&mut out)?;
+    /// How many frames are in a chunk of their own: a picture that needs no other, so that a range of bytes
+    /// decodes to this picture in every player, also in those that do not cut a `moof` to what was fetched.
+    fn alone(&self, cut: &Cut) -> usize {
+        usize::from(matches!(self.media, Media::Video { .. }) && cut.independent())
+    }
+
+    /// `moof` and `mdat` of some frames of a cut; nothing for none.
+    fn chunk(&mut self, cut: &Cut, which: Range<usize>, out: &mut Vec<u8>) -> Result<()> {
+        let frames = &cut.frames[which.clone()];
+        if frames.is_empty() {
+            return Ok(());
         }
+        self.sequence = self.sequence.wrapping_add(1);
+        let each = Span::from_ticks(cut.duration.ticks() / cut.frames.len() as i64);
+        let mut moof = self.moof(cut.start + each.times(which.start as i64), each, frames);
         // The samples begin behind the moof and the header of the mdat; the moof's length does not depend on
         // the offset it holds.
         let mut measured = Vec::new();
         moof.encode(&mut measured)?;
         moof.traf[0].trun[0].data_offset = Some(measured.len() as i32 + 8);
-        moof.encode(&mut out)?;
+        moof.encode(out)?;
+        let payload = frames.iter().map(|frame| frame.payload.len()).sum();
         Header {
             kind: Mdat::KIND,
             size: Some(payload),
         }
-        .encode(&mut out)?;
-        for frame in &cut.frames {
+        .encode(out)?;
+        for frame in frames {
             out.extend_from_slice(&frame.payload);
         }
-        Ok(out.into())
+        Ok(())
     }
 
-    fn moof(&self, cut: &Cut) -> Moof {
-        let frame = cut.duration.ticks() / (cut.frames.len() as i64).max(1);
-        let duration = self.timescale.units(timeline::Span::from_ticks(frame)) as u32;
+    /// `each` frame lasts so long.
+    fn moof(&self, start: MediaTime, each: Span, frames: &[Frame]) -> Moof {
+        let duration = self.timescale.units(each) as u32;
         let is_video = matches!(self.media, Media::Video { .. });
-        let samples = cut.frames.iter().enumerate().map(|(n, frame)| TrunEntry {
+        let samples = frames.iter().enumerate().map(|(n, frame)| TrunEntry {
             size: Some(frame.payload.len() as u32),
             // The first frame's flags alone, unless a keyframe stands within.
-            flags: (is_video && (n == 0 || keyframe_within(cut))).then_some(if frame.keyframe {
+            flags: (is_video && (n == 0 || keyframe_within(frames))).then_some(if frame.keyframe {
                 SYNC
             } else {
                 NOT_SYNC
@@ -99,7 +120,7 @@ impl PartWriter {
                     ..Tfhd::default()
                 },
                 tfdt: Some(Tfdt {
-                    base_media_decode_time: self.timescale.decode_time(cut.start),
+                    base_media_decode_time: self.timescale.decode_time(start),
                 }),
                 trun: vec![Trun {
                     data_offset: Some(0),
@@ -112,8 +133,8 @@ impl PartWriter {
 }
 
 /// A respawned encoder begins with a keyframe wherever it takes up the line.
-fn keyframe_within(cut: &Cut) -> bool {
-    cut.frames.iter().skip(1).any(|frame| frame.keyframe)
+fn keyframe_within(frames: &[Frame]) -> bool {
+    frames.iter().skip(1).any(|frame| frame.keyframe)
 }
 
 fn styp() -> Styp {
@@ -132,7 +153,7 @@ mod tests {
     use crate::testing::{audio_media, frame, video_media};
     use mp4_atom::{Any, Decode, DecodeMaybe};
     use proptest::prelude::*;
-    use timeline::{Frame, Grid};
+    use timeline::Grid;
 
     fn parts(media: Media, frames: Vec<Frame>) -> Vec<Part> {
         let mut segmenter = Segmenter::new(Grid::default(), media);
@@ -188,17 +209,27 @@ mod tests {
             panic!()
         };
         assert!(styp.compatible_brands.contains(&b"cmfs".into()));
-        let Any::Moof(moof) = Any::decode(&mut rest).unwrap() else {
-            panic!()
-        };
-        assert_eq!(moof.mfhd.sequence_number, 1);
-        assert!(moof.traf[0].tfhd.default_base_is_moof);
-        let Any::Mdat(mdat) = Any::decode(&mut rest).unwrap() else {
-            panic!()
-        };
-        let payloads: Vec<u8> = frames.iter().flat_map(|frame| frame.payload.to_vec()).collect();
-        assert_eq!(mdat.data, payloads);
+        // The keyframe alone, then the others.
+        let picture = part.picture.clone().unwrap();
+        assert_eq!(picture.start, part.body.len() - rest.len());
+        for (sequence, frames) in [(1, &frames[..1]), (2, &frames[1..])] {
+            let Any::Moof(moof) = Any::decode(&mut rest).unwrap() else {
+                panic!()
+            };
+            assert_eq!(moof.mfhd.sequence_number, sequence);
+            assert!(moof.traf[0].tfhd.default_base_is_moof);
+            let Any::Mdat(mdat) = Any::decode(&mut rest).unwrap() else {
+                panic!()
+            };
+            let payloads: Vec<u8> = frames.iter().flat_map(|frame| frame.payload.to_vec()).collect();
+            assert_eq!(mdat.data, payloads);
+            assert_eq!(picture.end == part.body.len() - rest.len(), sequence == 1);
+        }
         assert_eq!(Any::decode_maybe(&mut rest).unwrap(), None);
+        assert_eq!(
+            samples(&part.body[picture]),
+            [(0, true, frames[0].payload.to_vec())]
+        );
     }
 
     #[test]

@@ -4,12 +4,12 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use timeline::PartIndex;
 
-use super::directives::{Directives, Wanted};
+use super::directives::{Directives, TooFar, Wanted};
 use super::immutable::Immutable;
 use super::reply::{self, Cache, Problem, accepts_gzip};
 use super::resource::Resource;
 use crate::air::{Air, Front, Impatient, State};
-use crate::listing::{part_name, segment_name};
+use crate::listing::{Version, part_name, segment_name};
 use crate::playlist::CONTENT_TYPE;
 use crate::text::Text;
 
@@ -34,6 +34,7 @@ pub async fn serve(
             .await
         }
         Resource::Playlist(rendition) => playlist(air, rendition, query, headers).await,
+        Resource::IFrames(rendition) => iframes(air, rendition, query, headers).await,
         Resource::Init(rendition, name) => Ok(init(air, rendition, name, headers)),
         Resource::Segment(rendition, msn) => segment(air, rendition, msn, headers),
         Resource::Part(rendition, index) => part(air, rendition, index, headers).await.map(Some),
@@ -91,18 +92,9 @@ async fn playlist(
         return Ok(Some(version(&front, lane, false, headers, ENDED)));
     }
     let td = air.promises.target_duration;
-    // A malformed query never becomes right.
-    let malformed =
-        |bad: super::directives::BadQuery| Problem::bad_request(bad.to_string(), Cache::Seconds(4 * td));
-    let directives = Directives::parse(query).map_err(malformed)?;
+    let directives = directives(query, td)?;
     let wanted = directives.wanted(front.next, &air.grid, air.promises.advance_parts());
-    // It will be there before long, so this refusal must not be kept: no 4 × target duration here.
-    let wanted = wanted.map_err(|_| {
-        Problem::bad_request(
-            "_HLS_msn and _HLS_part are too far ahead of the live edge",
-            Cache::Seconds(1),
-        )
-    })?;
+    let wanted = wanted.map_err(|TooFar| too_far())?;
     let arrived = |front: &Front| wanted.is_met(front.next) || front.state != State::Live;
     let front = air
         .wait(air.promises.patience(), arrived)
@@ -111,13 +103,60 @@ async fn playlist(
     if front.state == State::Gone {
         return Err(gone());
     }
-    Ok(Some(version(
-        &front,
-        lane,
-        directives.skip,
-        headers,
-        lifetime(&directives, wanted, td),
-    )))
+    let cache = lifetime(&directives, wanted, td);
+    Ok(Some(version(&front, lane, directives.skip, headers, cache)))
+}
+
+/// The I-frame playlist. It has no parts, so that a part asked for means nothing; it can be waited for by its
+/// own sequence numbers (6.2.5.2).
+async fn iframes(
+    air: &Air,
+    rendition: &str,
+    query: &str,
+    headers: &HeaderMap,
+) -> Result<Option<Response>, Problem> {
+    let front = presented(air).await?;
+    let Some(lane) = lane(&front, rendition) else {
+        return Ok(None);
+    };
+    let listed = |front: &Front| front.iframes.get(lane).cloned().flatten();
+    let Some(now) = listed(&front) else {
+        return Err(Problem::not_found("this rendition has no pictures"));
+    };
+    if front.state == State::Ended {
+        return Ok(Some(rendered(&now.version, false, headers, ENDED)));
+    }
+    let td = air.promises.target_duration;
+    let Directives { msn, skip, .. } = directives(query, td)?;
+    // The last one listed, and two.
+    if msn.is_some_and(|msn| msn > now.next.saturating_add(1)) {
+        return Err(too_far());
+    }
+    let arrived = |front: &Front| {
+        let next = listed(front).map_or(0, |listed| listed.next);
+        msn.is_none_or(|msn| msn < next) || front.state != State::Live
+    };
+    let front = air
+        .wait(air.promises.patience(), arrived)
+        .await
+        .map_err(impatient)?;
+    let newest = listed(&front)
+        .filter(|_| front.state != State::Gone)
+        .ok_or_else(gone)?;
+    let cache = Cache::Seconds(if msn.is_some() { 6 * td } else { 1 });
+    Ok(Some(rendered(&newest.version, skip, headers, cache)))
+}
+
+fn directives(query: &str, target_duration: u32) -> Result<Directives, Problem> {
+    // A malformed query never becomes right.
+    let cache = Cache::Seconds(4 * target_duration);
+    Directives::parse(query).map_err(|bad| Problem::bad_request(bad.to_string(), cache))
+}
+
+/// It will be there before long, so this refusal must not be kept: no 4 × target duration here.
+fn too_far() -> Problem {
+    let detail = "_HLS_msn and _HLS_part are too far ahead of the live edge";
+    Problem::bad_request(detail, Cache::Seconds(1))
 }
 
 /// Appendix B.1: a blocking answer holds for six target durations, another for no longer than a part or two.
@@ -131,13 +170,12 @@ fn lifetime(directives: &Directives, wanted: Wanted, target_duration: u32) -> Ca
 }
 
 fn version(front: &Front, lane: usize, delta: bool, headers: &HeaderMap, cache: Cache) -> Response {
+    rendered(&front.playlists[lane], delta, headers, cache)
+}
+
+fn rendered(version: &Version, delta: bool, headers: &HeaderMap, cache: Cache) -> Response {
     let gzipped = accepts_gzip(headers);
-    reply::text(
-        front.playlists[lane].text(delta, gzipped),
-        gzipped,
-        CONTENT_TYPE,
-        cache,
-    )
+    reply::text(version.text(delta, gzipped), gzipped, CONTENT_TYPE, cache)
 }
 
 fn init(air: &Air, rendition: &str, name: &str, headers: &HeaderMap) -> Option<Response> {

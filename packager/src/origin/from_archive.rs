@@ -68,7 +68,7 @@ async fn changing(
 ) -> Result<Response, Problem> {
     let Object { body, content_type } = archive.get(key).await.map_err(refused)?;
     Ok(match resource {
-        Resource::Playlist(_) => {
+        Resource::Playlist(_) | Resource::IFrames(_) => {
             let cache = if body.ends_with(END.as_bytes()) {
                 ENDED
             } else {
@@ -86,19 +86,24 @@ async fn changing(
     })
 }
 
-/// Ends the media playlist in one folder of a broadcast, if there is one that has no end. Gives its length.
+/// Ends the media playlists in one folder of a broadcast, those that have no end. Gives the folder's length.
 pub async fn seal(archive: &Arc<dyn Archive>, id: &BroadcastId, folder: &str) -> Result<Span, ArchiveError> {
-    let key = format!("{id}/{folder}/index.m3u8");
-    let playlist = match archive.get(&key).await {
-        Err(ArchiveError::NotFound(_)) => return Ok(Span::ZERO),
+    seal_playlist(archive, &format!("{id}/{folder}/iframes.m3u8")).await?;
+    let playlist = seal_playlist(archive, &format!("{id}/{folder}/index.m3u8")).await?;
+    Ok(playlist.map_or(Span::ZERO, |body| length(&body)))
+}
+
+async fn seal_playlist(archive: &Arc<dyn Archive>, key: &str) -> Result<Option<Bytes>, ArchiveError> {
+    let playlist = match archive.get(key).await {
+        Err(ArchiveError::NotFound(_)) => return Ok(None),
         playlist => playlist?,
     };
-    let length = length(&playlist.body);
-    if !playlist.body.ends_with(END.as_bytes()) {
-        let body = [&playlist.body[..], END.as_bytes()].concat().into();
-        archive.put(&key, Object { body, ..playlist }).await?;
+    let text = playlist.body.clone();
+    if !text.ends_with(END.as_bytes()) {
+        let body = [&text[..], END.as_bytes()].concat().into();
+        archive.put(key, Object { body, ..playlist }).await?;
     }
-    Ok(length)
+    Ok(Some(text))
 }
 
 /// Where a playlist of our own ends, counted from the origin: segments not in it were before its first.

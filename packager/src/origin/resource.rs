@@ -10,6 +10,8 @@ pub enum Resource<'a> {
     AudioOnly,
     /// `{rendition}/index.m3u8`
     Playlist(&'a str),
+    /// `{rendition}/iframes.m3u8`
+    IFrames(&'a str),
     /// `{rendition}/init-{hash}.mp4`
     Init(&'a str, &'a str),
     /// `{rendition}/{msn}.m4s`
@@ -33,6 +35,9 @@ impl Resource<'_> {
     fn in_rendition<'a>(rendition: &'a str, name: &'a str) -> Resource<'a> {
         if name == "index.m3u8" {
             return Resource::Playlist(rendition);
+        }
+        if name == "iframes.m3u8" {
+            return Resource::IFrames(rendition);
         }
         if name.starts_with("init-") && name.ends_with(".mp4") {
             return Resource::Init(rendition, name);
@@ -67,6 +72,7 @@ mod tests {
             ("index.m3u8", Resource::Multivariant),
             ("audio.m3u8", Resource::AudioOnly),
             ("720p/index.m3u8", Resource::Playlist("720p")),
+            ("720p/iframes.m3u8", Resource::IFrames("720p")),
             ("720p/init-0a1b.mp4", Resource::Init("720p", "init-0a1b.mp4")),
             ("720p/0.m4s", Resource::Segment("720p", 0)),
             ("720p/17.m4s", Resource::Segment("720p", 17)),

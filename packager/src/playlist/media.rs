@@ -1,6 +1,7 @@
 //! A media playlist (sections 4.4.2 to 4.4.5).
 
 use std::fmt::Write;
+use std::ops::Range;
 
 use timeline::{Span, WallTime};
 
@@ -16,6 +17,8 @@ pub struct Media {
     pub part_target: Option<Span>,
     /// EXT-X-PLAYLIST-TYPE:EVENT: from its start, nothing is ever removed.
     pub event: bool,
+    /// EXT-X-I-FRAMES-ONLY: the segments are [`Segment::render_pictures`].
+    pub i_frames_only: bool,
     pub media_sequence: u64,
     /// SKIPPED-SEGMENTS of EXT-X-SKIP: a delta update.
     pub skipped_segments: Option<u64>,
@@ -50,6 +53,17 @@ pub struct Segment {
     /// EXTINF
     pub duration: Span,
     pub uri: String,
+    /// For the I-frame playlist alone.
+    pub pictures: Vec<Picture>,
+}
+
+/// A picture that needs no other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// From the start of its segment.
+    pub after: Span,
+    /// Where in its segment.
+    pub bytes: Range<u64>,
 }
 
 /// The parts of a segment that is not whole yet; never empty.
@@ -105,6 +119,9 @@ impl Media {
         if self.event {
             out.push_str("#EXT-X-PLAYLIST-TYPE:EVENT\n");
         }
+        if self.i_frames_only {
+            out.push_str("#EXT-X-I-FRAMES-ONLY\n");
+        }
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
         line(
             &mut out,
@@ -143,9 +160,13 @@ impl Media {
         out
     }
 
-    /// The lowest that fits (section 8): EXT-X-MAP needs 6, EXT-X-SKIP needs 9.
+    /// The lowest that fits (section 8): EXT-X-MAP needs 6, of I-frames only 5; EXT-X-SKIP needs 9.
     fn version(&self) -> u32 {
-        if self.skipped_segments.is_some() { 9 } else { 6 }
+        match (&self.skipped_segments, self.i_frames_only) {
+            (Some(_), _) => 9,
+            (None, true) => 5,
+            (None, false) => 6,
+        }
     }
 }
 
@@ -175,6 +196,43 @@ impl Segment {
             out,
             format_args!("#EXTINF:{},\n{}", Seconds(self.duration), self.uri),
         );
+    }
+}
+
+impl Segment {
+    /// The entries of an I-frame playlist: each picture stands until the next one, the last until the segment's
+    /// end. A segment that is missing, or whose pictures are not known, is a gap here, so that all else stays at
+    /// its time.
+    pub fn render_pictures(&self, out: &mut String) {
+        new_map(out, self.new_map.as_deref());
+        if self.gap || self.pictures.is_empty() {
+            program_date_time(out, self.program_date_time);
+            let (duration, uri) = (Seconds(self.duration), &self.uri);
+            line(out, format_args!("#EXT-X-GAP\n#EXTINF:{duration},\n{uri}"));
+            return;
+        }
+        let ends = self.pictures.iter().skip(1).map(|next| next.after);
+        for (picture, end) in self.pictures.iter().zip(ends.chain([self.duration])) {
+            program_date_time(out, self.program_date_time + picture.after);
+            let Range { start, end: last } = picture.bytes;
+            line(
+                out,
+                format_args!(
+                    "#EXTINF:{},\n#EXT-X-BYTERANGE:{}@{start}\n{}",
+                    Seconds(end - picture.after),
+                    last - start,
+                    self.uri
+                ),
+            );
+        }
+    }
+
+    /// How many entries of an I-frame playlist it makes.
+    pub fn count_pictures(&self) -> u64 {
+        match self.gap {
+            true => 1,
+            false => self.pictures.len().max(1) as u64,
+        }
     }
 }
 
@@ -388,5 +446,70 @@ mod tests {
 #EXT-X-ENDLIST
 "
         );
+    }
+
+    #[test]
+    fn i_frames() {
+        let picture = |ms, bytes| Picture {
+            after: Span::from_millis(ms),
+            bytes,
+        };
+        let whole = Segment {
+            pictures: vec![picture(0, 24..5_024), picture(1_600, 90_000..94_321)],
+            ..segment(0, vec![])
+        };
+        let hole = Segment {
+            gap: true,
+            ..segment(1, vec![])
+        };
+        let tail = Segment {
+            pictures: vec![picture(0, 24..4_024)],
+            duration: Span::from_millis(800),
+            ..segment(2, vec![])
+        };
+        let head = Media {
+            i_frames_only: true,
+            part_target: None,
+            map: "init-0011223344556677.mp4".into(),
+            ..live()
+        }
+        .head();
+        let all = [whole, hole, tail];
+        let text = all.iter().fold(head, |mut text, segment| {
+            segment.render_pictures(&mut text);
+            text
+        });
+        assert_eq!(
+            text,
+            "\
+#EXTM3U
+#EXT-X-VERSION:5
+#EXT-X-TARGETDURATION:3
+#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=18.000,HOLD-BACK=9.000,PART-HOLD-BACK=0.650
+#EXT-X-PLAYLIST-TYPE:EVENT
+#EXT-X-I-FRAMES-ONLY
+#EXT-X-INDEPENDENT-SEGMENTS
+#EXT-X-MEDIA-SEQUENCE:0
+#EXT-X-DISCONTINUITY-SEQUENCE:0
+#EXT-X-MAP:URI=\"init-0011223344556677.mp4\"
+#EXT-X-PROGRAM-DATE-TIME:2025-10-09T08:53:20.000Z
+#EXTINF:1.60000,
+#EXT-X-BYTERANGE:5000@24
+0.m4s
+#EXT-X-PROGRAM-DATE-TIME:2025-10-09T08:53:21.600Z
+#EXTINF:1.60000,
+#EXT-X-BYTERANGE:4321@90000
+0.m4s
+#EXT-X-PROGRAM-DATE-TIME:2025-10-09T08:53:23.200Z
+#EXT-X-GAP
+#EXTINF:3.20000,
+1.m4s
+#EXT-X-PROGRAM-DATE-TIME:2025-10-09T08:53:26.400Z
+#EXTINF:0.80000,
+#EXT-X-BYTERANGE:4000@24
+2.m4s
+"
+        );
+        assert_eq!(all.map(|segment| segment.count_pictures()), [2, 1, 1]);
     }
 }

@@ -6,8 +6,8 @@ mod decimal;
 mod media;
 mod multivariant;
 
-pub use media::{Media, Open, Part, RenditionReport, Segment, ServerControl};
-pub use multivariant::{Alternative, Multivariant, Variant};
+pub use media::{Media, Open, Part, Picture, RenditionReport, Segment, ServerControl};
+pub use multivariant::{Alternative, IFrameVariant, Multivariant, Variant};
 
 /// The one right Content-Type (section 4).
 pub const CONTENT_TYPE: &str = "application/vnd.apple.mpegurl";

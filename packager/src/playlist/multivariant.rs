@@ -8,6 +8,7 @@ use timeline::{Span, TICKS_PER_SECOND};
 pub struct Multivariant {
     pub audio: Vec<Alternative>,
     pub variants: Vec<Variant>,
+    pub i_frames: Vec<IFrameVariant>,
 }
 
 /// EXT-X-MEDIA:TYPE=AUDIO; all are in the group `audio`, the first is the default.
@@ -35,6 +36,16 @@ pub struct Variant {
     pub uri: String,
 }
 
+/// EXT-X-I-FRAME-STREAM-INF (4.4.6.3)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IFrameVariant {
+    /// No less than a picture's bits over the time it stands for.
+    pub bandwidth: u32,
+    pub codecs: String,
+    pub resolution: (u32, u32),
+    pub uri: String,
+}
+
 impl Multivariant {
     /// EXT-X-MEDIA makes sense from version 4 on (section 8).
     pub fn render(&self) -> String {
@@ -43,6 +54,7 @@ impl Multivariant {
             alternative.render(&mut out, n == 0);
         }
         self.variants.iter().for_each(|variant| variant.render(&mut out));
+        self.i_frames.iter().for_each(|variant| variant.render(&mut out));
         out
     }
 }
@@ -90,6 +102,22 @@ impl Variant {
     }
 }
 
+impl IFrameVariant {
+    fn render(&self, out: &mut String) {
+        let IFrameVariant {
+            bandwidth,
+            codecs,
+            resolution: (width, height),
+            uri,
+        } = self;
+        let _ = writeln!(
+            out,
+            "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={bandwidth},CODECS=\"{codecs}\",RESOLUTION={width}x{height},\
+             URI=\"{uri}\""
+        );
+    }
+}
+
 /// A thousand times the frame rate, to the nearest.
 fn millihertz(frame: Span) -> Option<i64> {
     let ticks = frame.ticks();
@@ -125,6 +153,12 @@ mod tests {
                     ..variant(740_000, (640, 360), "360p")
                 },
             ],
+            i_frames: vec![IFrameVariant {
+                bandwidth: 606_000,
+                codecs: "avc1.64001f".into(),
+                resolution: (640, 360),
+                uri: "360p/iframes.m3u8".into(),
+            }],
         };
         assert_eq!(
             playlist.render(),
@@ -137,6 +171,7 @@ mod tests {
 720p/index.m3u8
 #EXT-X-STREAM-INF:BANDWIDTH=740000,AVERAGE-BANDWIDTH=730000,CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=640x360,FRAME-RATE=29.970,AUDIO=\"audio\"
 360p/index.m3u8
+#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=606000,CODECS=\"avc1.64001f\",RESOLUTION=640x360,URI=\"360p/iframes.m3u8\"
 "
         );
     }
@@ -154,6 +189,7 @@ mod tests {
                 audio: None,
                 uri: "audio/index.m3u8".into(),
             }],
+            i_frames: vec![],
         };
         assert_eq!(
             playlist.render(),

@@ -193,3 +193,34 @@ async fn one_version_wakes_all_who_wait() {
         assert!(asked.await.unwrap().lists("1.1.m4s"));
     }
 }
+
+/// Compressed once, for all who wait: their bodies are the same memory.
+#[tokio::test(start_paused = true)]
+async fn a_version_is_compressed_once() {
+    let mut stage = Stage::at(3_200 * 9).await;
+    for query in ["_HLS_msn=9&_HLS_part=0", "_HLS_msn=9&_HLS_part=1&_HLS_skip=YES"] {
+        let asked: Vec<_> = (0..200)
+            .map(|_| {
+                let request = Request::get(format!("/broadcasts/algebra/720p/index.m3u8?{query}"));
+                let request = request.header("accept-encoding", "gzip").body(Body::empty());
+                let router = stage.origin.router();
+                tokio::spawn(async move {
+                    let response = router.oneshot(request.unwrap()).await.unwrap();
+                    assert_eq!(response.headers()["content-encoding"], "gzip");
+                    to_bytes(response.into_body(), usize::MAX).await.unwrap()
+                })
+            })
+            .collect();
+        stage.waiting(200).await;
+        stage.tell(stage.told + 200).await;
+        let mut bodies = Vec::new();
+        for asked in asked {
+            bodies.push(asked.await.unwrap());
+        }
+        assert!(
+            bodies
+                .iter()
+                .all(|body| body.as_ptr() == bodies[0].as_ptr() && !body.is_empty())
+        );
+    }
+}
