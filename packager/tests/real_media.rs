@@ -267,28 +267,7 @@ fn packets(of: &str) -> Vec<Packet> {
 
 /// hls.js's own parser, without a browser.
 fn hls_js_reads(published: &[(String, String)]) {
-    const VERSION: &str = "hls.js@1.7.4";
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hls.js");
-    if !home.join("node_modules/hls.js/package.json").exists() {
-        let home = home.to_string_lossy();
-        let installed = run(
-            "npm",
-            &[
-                "install",
-                "--silent",
-                "--no-audit",
-                "--no-fund",
-                "--prefix",
-                &home,
-                VERSION,
-            ],
-        );
-        assert!(
-            installed.status.success(),
-            "{}",
-            String::from_utf8_lossy(&installed.stderr)
-        );
-    }
+    let home = support::hls_js();
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in published {
         std::fs::write(folder.path().join(name), text).unwrap();

@@ -1,6 +1,6 @@
 //! Real media for the tests: made by ffmpeg, taken apart into the frames that a transcoder would send.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use bytes::Bytes;
@@ -22,6 +22,23 @@ pub fn clean(program: &str, args: &[&str]) -> String {
         "{program} {args:?}: {complaints}"
     );
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Where hls.js is installed, for its parser.
+pub fn hls_js() -> PathBuf {
+    const VERSION: &str = "hls.js@1.7.4";
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hls.js");
+    if !home.join("node_modules/hls.js/package.json").exists() {
+        let home = home.to_string_lossy();
+        #[rustfmt::skip]
+        let installed = run("npm", &["install", "--silent", "--no-audit", "--no-fund", "--prefix", &home, VERSION]);
+        assert!(
+            installed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&installed.stderr)
+        );
+    }
+    home
 }
 
 /// 30 fps, closed GOPs of 48 frames, no B-frames: what the transcoder makes.
