@@ -132,6 +132,8 @@ struct Line {
     encoded: mpsc::Receiver<Encoded>,
     ladder: Ladder,
     slate: gstreamer::Buffer,
+    /// Stands for the slate until the line has shown a picture.
+    opening: Option<gstreamer::Buffer>,
     announcer: Announcer,
     to_parent: mpsc::Sender<FromChild>,
     cpu_ms: u64,
@@ -151,7 +153,11 @@ impl Line {
         let studio = Arc::new(Studio::new(&config, &job, start, moved.clone()));
         Ok(Line {
             source: Source::new(canvas.clone(), studio.clone()),
-            slate: slate::draw(&config, &canvas)?,
+            slate: slate::draw(&config.slate, &config, &canvas)?,
+            opening: match start.slot {
+                0 => Some(slate::draw(&config.opening, &config, &canvas)?),
+                _ => None,
+            },
             ladder: Ladder::start(&config, job.grid, start, out, moved)?,
             announcer: Announcer::new(config.rungs.len() + 1),
             studio,
@@ -207,8 +213,14 @@ impl Line {
                 None => return Ok(false),
                 Some(Due::Sound { frame, samples }) => self.ladder.sound(frame, &samples)?,
                 Some(Due::Slot { slot, face }) => match &face {
-                    Face::Fresh(canvas) | Face::Repeat(canvas) => self.ladder.picture(slot, canvas)?,
-                    Face::Slate => self.ladder.picture(slot, &self.slate)?,
+                    Face::Fresh(canvas) | Face::Repeat(canvas) => {
+                        self.opening = None;
+                        self.ladder.picture(slot, canvas)?;
+                    }
+                    Face::Slate => {
+                        let slate = self.opening.as_ref().unwrap_or(&self.slate);
+                        self.ladder.picture(slot, slate)?;
+                    }
                 },
                 Some(Due::Over) => {
                     self.ladder.finish()?;
@@ -256,6 +268,8 @@ impl Line {
                 lag_ms: line.lag(now()).as_secs_f64() * 1000.0,
                 sound_shift_ms: line.sound_shift_ms(),
                 cpu_ms: cpu_ms - self.cpu_ms,
+                decode_s: self.studio.take_decoding_s(),
+                grid_s: line.ahead(),
             }
         };
         self.cpu_ms = cpu_ms;
