@@ -26,6 +26,7 @@ const SAMPLE_MS = 500;
 const SETTLING_MS = 10_000;
 /** On the server, in the order that a picture passes them; docs/latency.md tells what each is. */
 const STAGES = ['network', 'jitter_buffer', 'decode', 'grid', 'encode', 'encode_sound', 'part', 'publish', 'server'];
+const MISSED = ['late_pictures', 'late_sound_samples', 'sound_gaps'];
 const START = ['connected', 'packet', 'picture', 'listed'];
 
 const { values: options } = parseArgs({
@@ -140,19 +141,22 @@ async function watch(page, url, lectern) {
 }
 
 function tellStages(before, after, glass, samples) {
-  console.log('| stage | p50 | p95 | mean |\n|---|---|---|---|');
+  console.log('| stage | p5 | p50 | p95 | mean |\n|---|---|---|---|---|');
   const server = STAGES.map((stage) => ({ stage, ...histogram(after, stage, histogram(before, stage)) }));
-  for (const { stage, p50, p95, mean } of server.map(read)) console.log(`| ${stage} | ${ms(p50)} | ${ms(p95)} | ${ms(mean)} |`);
+  for (const { stage, p5, p50, p95, mean } of server.map(read)) console.log(`| ${stage} | ${[p5, p50, p95, mean].map(ms).join(' | ')} |`);
   const whole = read(server.at(-1)).p50;
-  console.log(`| fetch, buffer and display (glass to glass − server) | ${ms(quantile(glass, 0.5) - whole)} | | |`);
+  console.log(`| fetch, buffer and display (glass to glass − server) | | ${ms(quantile(glass, 0.5) - whole)} | | |`);
   tellPlayer(samples);
+  const counted = (metrics, name) => metrics.split('\n').filter((line) => line.startsWith(`${name}{`)).reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+  const missed = MISSED.map((name) => `${name.replace(/_/g, ' ')} ${counted(after, `lectern_transcoder_${name}_total`) - counted(before, `lectern_transcoder_${name}_total`)}`);
+  console.log(`came too late for D: ${missed.join(', ')}`);
 }
 
 /** What the player says of itself. */
 function tellPlayer(samples) {
   for (const name of new Set(samples.flatMap(Object.keys))) {
     const values = samples.map((sample) => sample[name]).filter((value) => typeof value === 'number');
-    if (values.length) console.log(`| player: ${name} | ${quantile(values, 0.5).toFixed(name === 'rate' ? 3 : 0)} | ${quantile(values, 0.95).toFixed(name === 'rate' ? 3 : 0)} | |`);
+    if (values.length) console.log(`| player: ${name} | | ${quantile(values, 0.5).toFixed(name === 'rate' ? 3 : 0)} | ${quantile(values, 0.95).toFixed(name === 'rate' ? 3 : 0)} | |`);
   }
 }
 
@@ -184,7 +188,7 @@ function histogram(metrics, stage, less = { buckets: [], sum: 0, count: 0 }) {
   return { buckets, sum: total('sum') - less.sum, count: total('count') - less.count };
 }
 
-/** @returns {{stage: string, p50: number, p95: number, mean: number}} ms, linear within a bucket */
+/** @returns {{stage: string, p5: number, p50: number, p95: number, mean: number}} ms, linear within a bucket */
 function read({ stage, buckets, sum, count }) {
   const at = (share) => {
     const i = buckets.findIndex((bucket) => bucket.count >= share * count);
@@ -193,7 +197,7 @@ function read({ stage, buckets, sum, count }) {
     const { le, count: upTo } = buckets[i];
     return 1000 * (le === Infinity ? low : low + ((le - low) * (share * count - below)) / Math.max(1, upTo - below));
   };
-  return { stage, p50: at(0.5), p95: at(0.95), mean: (1000 * sum) / count };
+  return { stage, p5: at(0.05), p50: at(0.5), p95: at(0.95), mean: (1000 * sum) / count };
 }
 
 function gauge(metrics, name, stage) {

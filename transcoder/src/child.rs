@@ -151,14 +151,18 @@ impl Line {
         let moved = Arc::new(Notify::new());
         let (out, encoded) = mpsc::channel(FRAMES_WAITING);
         let studio = Arc::new(Studio::new(&config, &job, start, moved.clone()));
+        // The slates are drawn while the encoders start: viewers wait for both.
+        let (ladder, slates) = std::thread::scope(|scope| {
+            let slates = scope.spawn(|| slates(&config, &canvas, start));
+            (Ladder::start(&config, job.grid, start, out, moved), slates.join())
+        });
+        let (slate, opening) =
+            slates.map_err(|_| Error::GStreamer("drawing the slates panicked".into()))??;
         Ok(Line {
             source: Source::new(canvas.clone(), studio.clone()),
-            slate: slate::draw(&config.slate, &config, &canvas)?,
-            opening: match start.slot {
-                0 => Some(slate::draw(&config.opening, &config, &canvas)?),
-                _ => None,
-            },
-            ladder: Ladder::start(&config, job.grid, start, out, moved)?,
+            slate,
+            opening,
+            ladder: ladder?,
             announcer: Announcer::new(config.rungs.len() + 1),
             studio,
             encoded,
@@ -282,6 +286,17 @@ impl Line {
             .await
             .map_err(|_| Error::Wire("the parent does not listen".into()))
     }
+}
+
+/// The one for while nobody is heard, and the one before the first picture.
+fn slates(
+    config: &Config,
+    canvas: &gstreamer::Caps,
+    start: Start,
+) -> Result<(gstreamer::Buffer, Option<gstreamer::Buffer>), Error> {
+    let draw = |words| slate::draw(words, config, canvas);
+    let opening = (start.slot == 0).then(|| draw(&config.opening)).transpose()?;
+    Ok((draw(&config.slate)?, opening))
 }
 
 fn now() -> WallTime {

@@ -12,8 +12,9 @@ use crate::sound::{Sample, Sound, frame_start};
 /// Silence of the publisher (no RTP, no RTCP) after which the slate is shown.
 const SILENCE: Span = Span::from_millis(2_000);
 
-/// The AAC encoder puts frame `n` out when it gets frame `n + 1`: so sound is taken one frame ahead of its slot.
-const AAC_LOOK_AHEAD: Span = AAC_FRAME;
+/// The AAC encoder puts frame `n` out when it gets frame `n + 2` (one of priming, one that its psychoacoustics look
+/// ahead): so sound is taken two frames ahead of its slot, and leaves with the pictures that it belongs to.
+const AAC_LOOK_AHEAD: Span = AAC_FRAME.times(2);
 
 /// Pictures that are measured between two reports: a second of any sane source.
 pub const MOST_MEASURED: usize = 128;
