@@ -83,8 +83,7 @@ impl Http {
 
     /// Takes no new connection, and lets the last answers out for at most `within`. Whether all were out by then.
     pub async fn stop(self, within: Duration) -> bool {
-        self.handle.graceful_shutdown(Some(within));
-        // It cuts what is left when the time is over, and a little later has counted it.
+        self.handle.graceful_shutdown(None);
         let stopped = tokio::time::timeout(within, self.serving).await.is_ok();
         self.handle.shutdown();
         stopped

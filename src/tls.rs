@@ -126,3 +126,91 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     );
     Ok(pem)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of `localhost`, for a hundred years: worth nothing to anyone.
+    const CERT: &str = "-----BEGIN CERTIFICATE-----
+MIIBezCCASKgAwIBAgIUDuLhzHaLbHt8D15EfqpwRZK+9pkwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMTE0MTY0NVoYDzIxMjYxMDI4
+MTQxNjQ1WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAASEMV1kB/npxjPy/GkVYaRmrFxxhdQkj/ECSlISXvDMz2ilkIZ+uldq
+KhdqKhDDG8l0KRWfZxaustXs2Gf0oya4o1AwTjAdBgNVHQ4EFgQUIgR/cPfhwS7E
+JvwInrLRdjef3AkwHwYDVR0jBBgwFoAUIgR/cPfhwS7EJvwInrLRdjef3AkwDAYD
+VR0TAQH/BAIwADAKBggqhkjOPQQDAgNHADBEAiAqAfGp/oOOpnLGWmb2E6Jpt403
+wnngYWLTsJ0t4wClpgIgeTMbj8O56OtOhPe6VwbcNSUwIWFU5+MSX7/M9id2biI=
+-----END CERTIFICATE-----
+";
+    const KEY: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgLyhu7AGxmjUxZcVA
+v/AjlsfUADUPEqfcE0VD2OJrpmehRANCAASEMV1kB/npxjPy/GkVYaRmrFxxhdQk
+j/ECSlISXvDMz2ilkIZ+uldqKhdqKhDDG8l0KRWfZxaustXs2Gf0oya4
+-----END PRIVATE KEY-----
+";
+    const OTHER_KEY: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgMd0eRPEOmufIqPuk
+ksoxLhFvccNQBcPS1cviriD9uZShRANCAAQhhTSxU47O30shJf9jgHjfPrV33bsW
+25E8SBN+hOztv6sq7k6f47EbGThd5YolEMBRe5OuGTb22ZJqGdSVKy02
+-----END PRIVATE KEY-----
+";
+
+    struct Files(tempfile::TempDir);
+
+    impl Files {
+        fn with(cert: &str, key: &str) -> Files {
+            let files = Files(tempfile::tempdir().unwrap());
+            files.write(cert, key);
+            files
+        }
+
+        fn write(&self, cert: &str, key: &str) {
+            let paths = self.paths();
+            std::fs::write(paths.cert, cert).unwrap();
+            std::fs::write(paths.key, key).unwrap();
+        }
+
+        fn paths(&self) -> config::Tls {
+            config::Tls {
+                cert: self.0.path().join("cert.pem"),
+                key: self.0.path().join("key.pem"),
+            }
+        }
+    }
+
+    #[test]
+    fn files_that_cannot_be_served_with_are_refused_in_words() {
+        for (cert, key, words) in [
+            ("", KEY, "no certificate is in"),
+            (KEY, KEY, "no certificate is in"),
+            (CERT, "", "no private key without a passphrase"),
+            (CERT, CERT, "no private key without a passphrase"),
+            (CERT, OTHER_KEY, "is not that of the first certificate"),
+        ] {
+            let error = Tls::load(Files::with(cert, key).paths()).err().unwrap();
+            assert!(format!("{error:#}").contains(words), "{error:#}");
+        }
+        let absent = config::Tls {
+            cert: "/nowhere/cert.pem".into(),
+            key: "/nowhere/key.pem".into(),
+        };
+        let error = Tls::load(absent).err().unwrap();
+        assert!(format!("{error:#}").starts_with("tls.cert: cannot read /nowhere/cert.pem"));
+    }
+
+    #[test]
+    fn what_is_renewed_is_served_and_what_does_not_fit_is_not() {
+        let files = Files::with(CERT, KEY);
+        let mut tls = Tls::load(files.paths()).unwrap();
+        let served = tls.served();
+        let first = served.get_inner();
+        assert!(!tls.renew().unwrap(), "nothing is new");
+        files.write(CERT, OTHER_KEY);
+        assert!(tls.renew().is_err());
+        assert!(Arc::ptr_eq(&first, &served.get_inner()));
+        files.write(&format!("{CERT}\n"), KEY);
+        assert!(tls.renew().unwrap());
+        assert!(!Arc::ptr_eq(&first, &served.get_inner()));
+    }
+}

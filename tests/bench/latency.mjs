@@ -1,7 +1,7 @@
 /**
  * Glass to glass, and where the time goes: a lecture with the picture clock, watched by Chromium.
  *
- *   node bench/latency.mjs [--minutes 10] [--profiles standard,interactive] [--ladder small]
+ *   node bench/latency.mjs [--minutes 10] [--profiles standard,interactive] [--ladder small] [--line-delay 100]
  *   node bench/latency.mjs --url https://other.example/live/index.m3u8 [--minutes 10]
  *
  * Without `--url` it starts Lectern and `lectern publish`, once for each latency profile, and watches by the watch page.
@@ -35,6 +35,7 @@ const { values: options } = parseArgs({
     minutes: { type: 'string', default: process.env.MINUTES ?? '10' },
     profiles: { type: 'string', default: 'standard,interactive' },
     ladder: { type: 'string', default: 'default' },
+    'line-delay': { type: 'string' },
   },
 });
 const MINUTES = Number(options.minutes);
@@ -51,7 +52,7 @@ try {
 /** @param {string} profile `standard` is what a broadcast is without being asked */
 async function ours(profile) {
   console.log(`\n# ${profile}`);
-  const lectern = await Lectern.start({ story: `bench-latency-${profile}`, config: options.ladder === 'small' ? SMALL_LADDER : '' });
+  const lectern = await Lectern.start({ story: `bench-latency-${profile}`, config: config() });
   let publisher;
   try {
     const token = await create(lectern, profile);
@@ -67,6 +68,12 @@ async function ours(profile) {
     await publisher?.stop();
     await lectern.discard();
   }
+}
+
+/** The ladder that was asked for, with the line delay that was asked for or the default. */
+function config() {
+  const ladder = options.ladder === 'small' ? SMALL_LADDER.replace(/line_delay_ms.*\n/, '') : '[transcoder]\n';
+  return ladder + (options['line-delay'] ? `line_delay_ms = ${options['line-delay']}\n` : '');
 }
 
 /** @returns {Promise<string | null>} a host's token; null where the server knows no such profile */
