@@ -11,13 +11,18 @@ use anyhow::Context;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use timeline::feed::{Consumer, Policy, Producer, Record};
-use timeline::{Archive, BroadcastId, Grid, Line, MediaTime, Object, Timeline, WallTime};
+use timeline::{Archive, BroadcastId, Grid, Line, MediaTime, Object, Span, Timeline, WallTime};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
 
 /// One name in the archive of a broadcast's own facts.
 const FACTS: &str = "broadcast.json";
+
+/// A line begins so long before its first picture, with the slate, which is encoded faster than it plays: so the
+/// first whole segment, without which players show nothing, is there after 0.8 s and not after 3.2 s. Those 0.8 s
+/// are PART-HOLD-BACK and a little more: players begin with the lecture and not with the slate.
+const HEAD: Span = Span::from_millis(2_400);
 
 /// More would not fit on a page or in a title bar.
 const MAX_TITLE_CHARS: usize = 200;
@@ -354,15 +359,14 @@ impl Broadcast {
         source.get_or_insert_default().clone()
     }
 
-    /// The line, opened at `first` unless it is open already; none once it has ended.
+    /// The line, opened for a picture captured at `first` unless it is open already; none once it has ended.
     pub fn open_line(self: &Arc<Self>, first: WallTime) -> Option<Timeline> {
         let mut timeline = None;
+        let opening = Timeline::starting(first - HEAD);
         let opened = self.line.send_if_modified(|line| match *line {
             Line::Waiting => {
-                timeline = Some(Timeline::starting(first));
-                *line = Line::Live {
-                    timeline: Timeline::starting(first),
-                };
+                timeline = Some(opening);
+                *line = Line::Live { timeline: opening };
                 true
             }
             Line::Live { timeline: known } => {

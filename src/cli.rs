@@ -10,6 +10,7 @@ use timeline::BroadcastId;
 
 use crate::auth::{Auth, Grant, Role};
 use crate::config::Config;
+use crate::tls::Tls;
 use crate::{publish, server, telemetry};
 
 /// Live lectures: WHIP in, LL-HLS out, and a room stamped on the media timeline.
@@ -100,7 +101,9 @@ impl Cli {
                 runtime()?.block_on(publish.run())
             }
             Command::CheckConfig(place) => {
-                print!("{}", place.config()?.to_toml()?);
+                let config = place.config()?;
+                config.tls.clone().map(Tls::load).transpose()?;
+                print!("{}", config.to_toml()?);
                 Ok(())
             }
             Command::Transcode => transcoder::child().context("the transcoder failed"),

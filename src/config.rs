@@ -22,12 +22,25 @@ pub struct Config {
     /// A `tracing` filter, such as `info` or `info,ingest=debug`.
     pub log: String,
     pub log_format: Format,
+    /// Without it HTTP is served in the clear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
     pub auth: Auth,
     pub broadcasts: Broadcasts,
     pub ingest: ingest::Config,
     pub transcoder: transcoder::Config,
     pub packager: packager::Config,
     pub chat: chat::Config,
+}
+
+/// HTTPS on the one listener, HTTP/2 or HTTP/1.1 as the client likes. The files are read again when they change.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM: the server's certificate, then those that lead to its root.
+    pub cert: PathBuf,
+    /// PEM: the certificate's private key, without a passphrase.
+    pub key: PathBuf,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -64,6 +77,7 @@ impl Default for Config {
             data: "data".into(),
             log: "info".into(),
             log_format: Format::Text,
+            tls: None,
             auth: Auth::default(),
             broadcasts: Broadcasts::default(),
             ingest: ingest::Config::default(),
@@ -147,6 +161,7 @@ mod tests {
             ("[transcoder]\nline_delay = 3", "line_delay"),
             ("[transcoder]\npreset = \"swift\"", "preset"),
             ("[broadcasts]\nidle_timeout_s = 0", "idle_timeout_s"),
+            ("[tls]\ncert = \"cert.pem\"", "key"),
         ] {
             let error = format!("{:#}", load(bad).unwrap_err());
             assert!(error.contains(named), "{bad}: {error}");

@@ -1,7 +1,7 @@
 //! `--demo`: a synthetic lecture through the real WHIP door, and a few participants in its room, through the
 //! same doors that anyone else uses.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,10 +80,13 @@ pub struct Demo {
 }
 
 impl Demo {
+    /// `inside`: where publisher and participants come in. `scheme`, `listen`: where everyone else does.
     pub async fn start(
         auth: &Arc<Auth>,
         broadcasts: &Broadcasts,
         defaults: Defaults,
+        inside: SocketAddr,
+        scheme: &str,
         listen: SocketAddr,
     ) -> anyhow::Result<Demo> {
         let id = free_id(broadcasts, "demo")?;
@@ -107,8 +110,7 @@ impl Demo {
             auth.issue(grant, TOKEN_TTL)
         };
         let host = token(Role::Host, TEACHER)?;
-        let address = reachable(listen);
-        let whip = format!("http://{address}/whip/{id}");
+        let whip = format!("http://{inside}/whip/{id}");
         let publisher = Command::new(std::env::current_exe()?)
             .args(["publish", "--url", &whip])
             .env("LECTERN_TOKEN", &host)
@@ -118,7 +120,7 @@ impl Demo {
             .context("cannot start the demo's publisher")?;
         let mut participants = JoinSet::new();
         participants.spawn(converse(
-            format!("ws://{address}/rooms/{id}"),
+            format!("ws://{inside}/rooms/{id}"),
             speakers(|name| {
                 token(
                     if name == TEACHER {
@@ -136,7 +138,11 @@ impl Demo {
             role: Role::Host,
             name: "Lecturer".into(),
         };
-        print_links(listen, &id, &host, &own, &auth.issue(grant, TOKEN_TTL)?);
+        let base = match listen.ip().is_unspecified() {
+            true => format!("{scheme}://localhost:{}", listen.port()),
+            false => format!("{scheme}://{listen}"),
+        };
+        print_links(&base, &id, &host, &own, &auth.issue(grant, TOKEN_TTL)?);
         Ok(Demo {
             publisher,
             participants,
@@ -151,11 +157,7 @@ impl Demo {
     }
 }
 
-fn print_links(listen: SocketAddr, demo: &BroadcastId, host: &str, own: &BroadcastId, token: &str) {
-    let base = match listen.ip().is_unspecified() {
-        true => format!("http://localhost:{}", listen.port()),
-        false => format!("http://{listen}"),
-    };
+fn print_links(base: &str, demo: &BroadcastId, host: &str, own: &BroadcastId, token: &str) {
     println!(
         "
   A lecture is on air:
@@ -179,14 +181,6 @@ fn free_id(broadcasts: &Broadcasts, name: &str) -> anyhow::Result<BroadcastId> {
     let mut ids = names.filter_map(|name| name.parse().ok());
     ids.find(|id| broadcasts.get(id).is_none())
         .context("there are too many broadcasts in the data folder")
-}
-
-/// An address of this machine by which a listener can be reached.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    match listen.ip().is_unspecified() {
-        true => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), listen.port()),
-        false => listen,
-    }
 }
 
 type Speakers = std::collections::HashMap<&'static str, String>;

@@ -8,12 +8,14 @@ mod clock;
 mod config;
 mod demo;
 mod doors;
+mod http;
 mod on_air;
 mod pages;
 mod problem;
 mod publish;
 mod server;
 mod telemetry;
+mod tls;
 
 use clap::Parser;
 

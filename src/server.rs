@@ -1,7 +1,7 @@
 //! `lectern serve`: wires the stages, owns the sockets and the stop signal.
 
-use std::future::{Future, IntoFuture};
-use std::net::SocketAddr;
+use std::future::Future;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,6 @@ use anyhow::Context;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use timeline::Archive;
 use tokio::net::TcpListener;
@@ -24,7 +23,9 @@ use crate::auth::Auth;
 use crate::broadcasts::{Broadcasts, Defaults, Opened};
 use crate::config::Config;
 use crate::doors::Doors;
+use crate::http::Http;
 use crate::on_air::{Airing, OnAir};
+use crate::tls::Tls;
 use crate::{demo, pages, telemetry};
 
 /// Connections that are still busy this long after everything else has stopped are cut.
@@ -40,13 +41,29 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 pub async fn run(config: Config, with_demo: bool) -> anyhow::Result<()> {
     let stop = stop_signal()?;
     let server = Server::open(config).await?;
-    let address = server.address;
-    println!("listening on http://{address}");
+    let (scheme, address) = (server.scheme(), server.listener.local_addr()?);
+    println!("listening on {scheme}://{address}");
+    let mut inside = None;
     let demo = match with_demo {
-        true => Some(demo::Demo::start(&server.auth, &server.broadcasts, server.defaults, address).await?),
+        true => {
+            // In the clear whatever the certificate is for: a door of this machine alone.
+            let door = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            let at = inside.insert(door).local_addr()?;
+            Some(
+                demo::Demo::start(
+                    &server.auth,
+                    &server.broadcasts,
+                    server.defaults,
+                    at,
+                    scheme,
+                    address,
+                )
+                .await?,
+            )
+        }
         false => None,
     };
-    server.run(stop, demo).await
+    server.run(stop, demo, inside).await
 }
 
 struct Server {
@@ -59,7 +76,7 @@ struct Server {
     ready: Arc<AtomicBool>,
     router: axum::Router,
     listener: TcpListener,
-    address: SocketAddr,
+    tls: Option<Tls>,
     /// Held as long as the server runs.
     _lock: std::fs::File,
 }
@@ -67,6 +84,7 @@ struct Server {
 impl Server {
     async fn open(config: Config) -> anyhow::Result<Server> {
         let lock = lock(&config.data)?;
+        let tls = config.tls.map(Tls::load).transpose()?;
         let prometheus = telemetry::metrics()?;
         let auth = Arc::new(Auth::open(&config.auth, &config.data)?);
         let archive = Arc::new(
@@ -113,7 +131,6 @@ impl Server {
         let listener = TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("cannot listen on {}", config.listen))?;
-        let address = listener.local_addr()?;
         let on_air = OnAir {
             broadcasts: broadcasts.clone(),
             settings: config.broadcasts,
@@ -133,32 +150,44 @@ impl Server {
             ready,
             router,
             listener,
-            address,
+            tls,
             _lock: lock,
         })
     }
 
+    fn scheme(&self) -> &'static str {
+        match self.tls {
+            Some(_) => "https",
+            None => "http",
+        }
+    }
+
     /// Serves until `stop` resolves; then ends what is on air, closes the rooms, and lets the last answers out.
-    async fn run(self, stop: impl Future<Output = ()>, demo: Option<demo::Demo>) -> anyhow::Result<()> {
+    async fn run(
+        self,
+        stop: impl Future<Output = ()>,
+        demo: Option<demo::Demo>,
+        inside: Option<TcpListener>,
+    ) -> anyhow::Result<()> {
         let stages_stop = CancellationToken::new();
-        let http_stop = CancellationToken::new();
         let ingest = self.on_air.ingest.clone();
         let rooms = self.on_air.rooms.clone();
         let on_air = tokio::spawn(
             self.on_air
                 .run(self.openings, self.interrupted, stages_stop.clone()),
         );
-        // Parts are small and must leave at once: no waiting for a fuller segment.
-        let listener = self.listener.tap_io(|tcp| {
-            let _ = tcp.set_nodelay(true);
-        });
-        let serve =
-            axum::serve(listener, self.router).with_graceful_shutdown(http_stop.clone().cancelled_owned());
-        let mut http = tokio::spawn(serve.into_future());
+        let _inside = match inside {
+            Some(door) => Some(Http::serve(door, None, self.router.clone())?),
+            None => None,
+        };
+        let mut http = Http::serve(self.listener, self.tls.as_ref(), self.router)?;
+        if let Some(tls) = self.tls {
+            tokio::spawn(tls.follow());
+        }
 
         tokio::select! {
             () = stop => tracing::info!("stopping"),
-            died = &mut http => return died.context("the HTTP server died")?.context("the HTTP server failed"),
+            failed = http.failed() => return Err(failed),
         }
         self.ready.store(false, Ordering::Release);
         if let Some(demo) = demo {
@@ -171,8 +200,7 @@ impl Server {
             Err(_) => tracing::error!("some broadcasts could not be ended in time; the next start ends them"),
         }
         rooms.shutdown().await;
-        http_stop.cancel();
-        if tokio::time::timeout(LAST_ANSWERS, http).await.is_err() {
+        if !http.stop(LAST_ANSWERS).await {
             tracing::info!("some connections were still open and are cut");
         }
         tracing::info!("stopped");

@@ -35,7 +35,8 @@ pub fn router(rooms: Rooms) -> Router {
         .layer(CompressionLayer::new())
         .layer(cors);
     Router::new()
-        .route("/rooms/{id}", get(enter))
+        // Over HTTP/2 a WebSocket begins with CONNECT (RFC 8441).
+        .route("/rooms/{id}", get(enter).connect(enter))
         .merge(read)
         .with_state(rooms)
 }

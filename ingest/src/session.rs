@@ -2,6 +2,7 @@
 
 mod early;
 mod flow;
+mod start;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::{Config, Left, Publication};
 
 use early::EarlyReports;
 use flow::Flow;
+use start::Start;
 
 /// The feed is told that the publisher is heard four times a second at least.
 const TICK: Duration = Duration::from_millis(200);
@@ -53,6 +55,8 @@ pub(crate) struct Session {
     timeline: Option<Timeline>,
     /// The broadcast ended before its first picture.
     too_late: bool,
+    /// What the time from the POST to the first picture went on.
+    start: Start,
     first_packet: Option<Instant>,
     /// When the publisher closed its connection.
     gone: Option<Instant>,
@@ -87,6 +91,7 @@ impl Session {
             clock: CaptureClock::new(),
             timeline: None,
             too_late: false,
+            start: Start::now(),
             first_packet: None,
             gone: None,
             told_heard,
@@ -143,6 +148,7 @@ impl Session {
             Event::Report(report) => self.report(report),
             Event::Connected => {
                 self.gone = None;
+                self.start.reached("connected", &self.handle.broadcast);
                 tracing::info!("connected");
             }
             Event::Gone => {
@@ -156,7 +162,10 @@ impl Session {
         let Some(&codec) = self.payload_types.get(&packet.payload_type) else {
             return;
         };
-        self.first_packet.get_or_insert(arrival);
+        if self.first_packet.is_none() {
+            self.first_packet = Some(arrival);
+            self.start.reached("packet", &self.handle.broadcast);
+        }
         let rtt = Span::from(self.handle.peer.rtt());
         let (ssrc, timestamp) = (packet.ssrc, packet.timestamp);
         let Some(flow) = self.flow(codec, ssrc, arrival) else {
@@ -279,7 +288,10 @@ impl Session {
                     .is_some_and(|first| now.saturating_duration_since(first) >= PICTURE_GRACE) =>
             {
                 match self.publication.open(captured) {
-                    Some(timeline) => *self.timeline.insert(timeline),
+                    Some(timeline) => {
+                        self.start.reached("picture", &self.handle.broadcast);
+                        *self.timeline.insert(timeline)
+                    }
                     None => {
                         self.too_late = true;
                         return;
@@ -288,6 +300,11 @@ impl Session {
             }
             None => return,
         };
+        if flow.codec.is_video()
+            && let Some(arrived) = flow.arrived(picture.timestamp)
+        {
+            flow.left(wall(arrived) - captured, now.saturating_duration_since(arrived));
+        }
         let feed = self.publication.feed();
         let track = *flow.track.get_or_insert_with(|| {
             let id = TrackId(TRACKS.fetch_add(1, Ordering::Relaxed));

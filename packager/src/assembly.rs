@@ -1,11 +1,12 @@
 //! Where the records of one line go, step by step: through the segmenters and the barrier to what is visible.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use timeline::feed::{Consumer, Record};
-use timeline::{Frame, MediaTime, WallTime};
+use timeline::{Frame, MediaTime, PartIndex, WallTime};
 use tokio::sync::oneshot;
 
 use crate::air::{Front, Presented, State};
@@ -35,6 +36,9 @@ pub struct Assembly<'a> {
     edge: MediaTime,
     dropped: u64,
     ready: bool,
+    opened: Instant,
+    /// The parts that are not visible yet, and when the first picture of each came.
+    begun: VecDeque<(PartIndex, Instant)>,
 }
 
 impl<'a> Assembly<'a> {
@@ -55,6 +59,8 @@ impl<'a> Assembly<'a> {
             edge: MediaTime::ZERO,
             dropped: 0,
             ready: false,
+            opened: Instant::now(),
+            begun: VecDeque::new(),
         }
     }
 
@@ -95,6 +101,9 @@ impl<'a> Assembly<'a> {
                 }
             };
         };
+        if lane == 0 {
+            self.note_begin(self.packaging.grid.part_index(frame.at));
+        }
         let (segmenters, _) = self.cutters();
         let before = segmenters[lane].dropped();
         let cuts = segmenters[lane].push(frame);
@@ -106,6 +115,27 @@ impl<'a> Assembly<'a> {
             rows.into_iter().try_for_each(|row| self.row(row))?;
         }
         Ok(())
+    }
+
+    /// A picture of this part has come. The barrier bounds how many parts can wait.
+    fn note_begin(&mut self, index: PartIndex) {
+        if self.begun.back().is_none_or(|(last, _)| *last < index) {
+            self.begun.push_back((index, Instant::now()));
+        }
+    }
+
+    /// The part is visible; it was complete at `complete`.
+    fn measure(&mut self, index: PartIndex, complete: Instant) {
+        let (meters, grid) = (&self.packaging.air.meters, self.packaging.grid);
+        while let Some((begun, at)) = self.begun.pop_front_if(|(begun, _)| *begun <= index) {
+            if begun == index {
+                meters.part.record(complete - at);
+            }
+        }
+        meters.publish.record(complete.elapsed());
+        let captured = self.packaging.timeline.wall(grid.part_start(index));
+        let server = WallTime::from(SystemTime::now()) - captured;
+        meters.server.record(server.as_secs_f64());
     }
 
     fn cutters(&mut self) -> &mut (Vec<Segmenter>, Barrier) {
@@ -128,6 +158,7 @@ impl<'a> Assembly<'a> {
 
     /// A part of every rendition: makes it visible.
     fn row(&mut self, row: Row) -> Result<(), Error> {
+        let (index, complete, unlisted) = (row.index, Instant::now(), !self.ready);
         let Packaging {
             timeline,
             grid,
@@ -159,6 +190,10 @@ impl<'a> Assembly<'a> {
         let step = presentation.push(row)?;
         self.ready |= step.closed.is_some();
         self.show(step, gaps);
+        self.measure(index, complete);
+        if unlisted && self.ready {
+            self.meters().listed.set(self.opened.elapsed());
+        }
         Ok(())
     }
 

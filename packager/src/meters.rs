@@ -14,6 +14,14 @@ pub struct Meters {
     pub dropped_frames: Counter,
     /// From the capture of a part's end, on the wall, to the moment it is visible.
     pub part_lateness: Histogram,
+    /// Stages of docs/latency.md. From the first picture of a part to the last frame that it lacked, in any rendition.
+    pub part: Histogram,
+    /// From there to the moment it is visible.
+    pub publish: Histogram,
+    /// From the capture of its first picture to that moment: all stages so far.
+    pub server: Histogram,
+    /// From the opening of the line to a playlist with a whole segment.
+    pub listed: Gauge,
     pub blocked_requests: Gauge,
     pub archive_queue: Gauge,
     pub archive_retries: Counter,
@@ -23,6 +31,7 @@ pub struct Meters {
 impl Meters {
     pub fn of(broadcast: &BroadcastId) -> Meters {
         let id = || broadcast.to_string();
+        let stage = |stage: &'static str| histogram!("lectern_latency_seconds", "broadcast" => id(), "stage" => stage);
         Meters {
             parts: counter!("lectern_packager_parts_total", "broadcast" => id()),
             gap_parts: counter!("lectern_packager_gap_parts_total", "broadcast" => id()),
@@ -30,6 +39,10 @@ impl Meters {
             playlist_versions: counter!("lectern_packager_playlist_versions_total", "broadcast" => id()),
             dropped_frames: counter!("lectern_packager_dropped_frames_total", "broadcast" => id()),
             part_lateness: histogram!("lectern_packager_part_lateness_seconds", "broadcast" => id()),
+            part: stage("part"),
+            publish: stage("publish"),
+            server: stage("server"),
+            listed: gauge!("lectern_start_seconds", "broadcast" => id(), "stage" => "listed"),
             blocked_requests: gauge!("lectern_packager_blocked_requests", "broadcast" => id()),
             archive_queue: gauge!("lectern_packager_archive_queue_segments", "broadcast" => id()),
             archive_retries: counter!("lectern_packager_archive_retries_total", "broadcast" => id()),

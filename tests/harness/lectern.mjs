@@ -70,7 +70,7 @@ export class Lectern {
     this.process.stderr.on('data', take);
     this.url = await until('the server says where it listens', () => {
       if (this.process.exitCode !== null) throw new Final(`lectern left with ${this.process.exitCode}: ${text}`);
-      return /listening on (http:\/\/[\d.:]+)/.exec(text)?.[1];
+      return /listening on (https?:\/\/[\d.:]+)/.exec(text)?.[1];
     });
     await until('the server is ready', async () => (await fetch(`${this.url}/readyz`)).ok);
   }

@@ -10,10 +10,10 @@ const MOST_STEPS = 60;
 export class Viewer {
   /**
    * @param {import('playwright-core').Browser} browser @param {string} story
-   * @param {string} url of the server @param {string} broadcast @param {{token?: string}} [options]
+   * @param {string} url of the server @param {string} broadcast @param {{token?: string, window?: import('playwright-core').BrowserContextOptions}} [options]
    */
-  static async open(browser, story, url, broadcast, { token } = {}) {
-    const page = await newWindow(browser, `${story}-viewer`);
+  static async open(browser, story, url, broadcast, { token, window } = {}) {
+    const page = await newWindow(browser, `${story}-viewer`, window);
     await page.addInitScript(await asInitScript('picture-clock.mjs', 'pictureClock'));
     await page.addInitScript(`${await asInitScript('watching.mjs', 'watching')}\nwatching.start();`);
     await page.goto(`${url}/watch/${broadcast}${token ? `#token=${token}` : ''}`);

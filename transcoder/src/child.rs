@@ -132,6 +132,8 @@ struct Line {
     encoded: mpsc::Receiver<Encoded>,
     ladder: Ladder,
     slate: gstreamer::Buffer,
+    /// Stands for the slate until the line has shown a picture.
+    opening: Option<gstreamer::Buffer>,
     announcer: Announcer,
     to_parent: mpsc::Sender<FromChild>,
     cpu_ms: u64,
@@ -149,10 +151,18 @@ impl Line {
         let moved = Arc::new(Notify::new());
         let (out, encoded) = mpsc::channel(FRAMES_WAITING);
         let studio = Arc::new(Studio::new(&config, &job, start, moved.clone()));
+        // The slates are drawn while the encoders start: viewers wait for both.
+        let (ladder, slates) = std::thread::scope(|scope| {
+            let slates = scope.spawn(|| slates(&config, &canvas, start));
+            (Ladder::start(&config, job.grid, start, out, moved), slates.join())
+        });
+        let (slate, opening) =
+            slates.map_err(|_| Error::GStreamer("drawing the slates panicked".into()))??;
         Ok(Line {
             source: Source::new(canvas.clone(), studio.clone()),
-            slate: slate::draw(&config, &canvas)?,
-            ladder: Ladder::start(&config, job.grid, start, out, moved)?,
+            slate,
+            opening,
+            ladder: ladder?,
             announcer: Announcer::new(config.rungs.len() + 1),
             studio,
             encoded,
@@ -207,8 +217,14 @@ impl Line {
                 None => return Ok(false),
                 Some(Due::Sound { frame, samples }) => self.ladder.sound(frame, &samples)?,
                 Some(Due::Slot { slot, face }) => match &face {
-                    Face::Fresh(canvas) | Face::Repeat(canvas) => self.ladder.picture(slot, canvas)?,
-                    Face::Slate => self.ladder.picture(slot, &self.slate)?,
+                    Face::Fresh(canvas) | Face::Repeat(canvas) => {
+                        self.opening = None;
+                        self.ladder.picture(slot, canvas)?;
+                    }
+                    Face::Slate => {
+                        let slate = self.opening.as_ref().unwrap_or(&self.slate);
+                        self.ladder.picture(slot, slate)?;
+                    }
                 },
                 Some(Due::Over) => {
                     self.ladder.finish()?;
@@ -256,6 +272,8 @@ impl Line {
                 lag_ms: line.lag(now()).as_secs_f64() * 1000.0,
                 sound_shift_ms: line.sound_shift_ms(),
                 cpu_ms: cpu_ms - self.cpu_ms,
+                decode_s: self.studio.take_decoding_s(),
+                grid_s: line.ahead(),
             }
         };
         self.cpu_ms = cpu_ms;
@@ -268,6 +286,17 @@ impl Line {
             .await
             .map_err(|_| Error::Wire("the parent does not listen".into()))
     }
+}
+
+/// The one for while nobody is heard, and the one before the first picture.
+fn slates(
+    config: &Config,
+    canvas: &gstreamer::Caps,
+    start: Start,
+) -> Result<(gstreamer::Buffer, Option<gstreamer::Buffer>), Error> {
+    let draw = |words| slate::draw(words, config, canvas);
+    let opening = (start.slot == 0).then(|| draw(&config.opening)).transpose()?;
+    Ok((draw(&config.slate)?, opening))
 }
 
 fn now() -> WallTime {

@@ -21,6 +21,8 @@ pub struct Config {
     pub audio_bitrate_kbps: u32,
     /// What the slate says while nobody is heard.
     pub slate: String,
+    /// What the slate says before the first picture.
+    pub opening: String,
     /// The program run as `<program> transcode`; this very executable if none is given.
     #[serde(skip)]
     pub program: Option<PathBuf>,
@@ -73,6 +75,7 @@ impl Default for Config {
             preset: "veryfast".into(),
             audio_bitrate_kbps: 128,
             slate: "The lecture resumes shortly".into(),
+            opening: "The lecture begins".into(),
             program: None,
         }
     }
@@ -155,8 +158,8 @@ impl Config {
                 self.audio_bitrate_kbps
             ));
         }
-        if self.slate.len() > 200 {
-            return refuse("the slate's text is longer than 200 bytes".into());
+        if self.slate.len() > 200 || self.opening.len() > 200 {
+            return refuse("a slate's text is longer than 200 bytes".into());
         }
         Ok(())
     }

@@ -76,6 +76,10 @@ impl Decoder {
         self.failed.load(Ordering::Acquire)
     }
 
+    pub fn is_video(&self) -> bool {
+        self.codec.is_video()
+    }
+
     pub fn push(&mut self, frame: &Frame) {
         let Some(pts) = clock_time(frame.at) else { return };
         if self.codec.is_video() && !self.is_decodable(frame) {

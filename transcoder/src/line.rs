@@ -12,8 +12,12 @@ use crate::sound::{Sample, Sound, frame_start};
 /// Silence of the publisher (no RTP, no RTCP) after which the slate is shown.
 const SILENCE: Span = Span::from_millis(2_000);
 
-/// The AAC encoder puts frame `n` out when it gets frame `n + 1`: so sound is taken one frame ahead of its slot.
-const AAC_LOOK_AHEAD: Span = AAC_FRAME;
+/// The AAC encoder puts frame `n` out when it gets frame `n + 2` (one of priming, one that its psychoacoustics look
+/// ahead): so sound is taken two frames ahead of its slot, and leaves with the pictures that it belongs to.
+const AAC_LOOK_AHEAD: Span = AAC_FRAME.times(2);
+
+/// Pictures that are measured between two reports: a second of any sane source.
+pub const MOST_MEASURED: usize = 128;
 
 /// Where an encoder begins: the first slot and the first audio frame that are not on the line yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +68,8 @@ pub struct Line<P> {
     heard: Option<MediaTime>,
     hold: Option<Hold>,
     counts: Counts,
+    /// How long before their slots pictures came, in seconds.
+    ahead: Vec<f32>,
 }
 
 /// Nothing leaves before the decoders have caught up with what the publisher sent while no encoder was there.
@@ -93,6 +99,7 @@ impl<P: Clone> Line<P> {
             heard: None,
             hold: None,
             counts: Counts::default(),
+            ahead: Vec::new(),
         }
     }
 
@@ -106,6 +113,10 @@ impl<P: Clone> Line<P> {
             self.counts.late += 1;
             let lateness = (now - self.slot_leaves(slot)).as_secs_f64() * 1000.0;
             self.counts.lateness_ms = self.counts.lateness_ms.max(lateness);
+        }
+        if self.ahead.len() < MOST_MEASURED {
+            let ahead = (self.slot_leaves(slot) - now).max(Span::ZERO);
+            self.ahead.push(ahead.as_secs_f64() as f32);
         }
         self.pictures.push(at, picture);
     }
@@ -195,6 +206,11 @@ impl<P: Clone> Line<P> {
     /// How far behind its capture the sound is, because it comes later than D. Milliseconds.
     pub fn sound_shift_ms(&self) -> f64 {
         self.sound.shift_ms()
+    }
+
+    /// How long before their slots the pictures since the last call came, in seconds: what is left of D.
+    pub fn ahead(&mut self) -> Vec<f32> {
+        std::mem::take(&mut self.ahead)
     }
 
     /// What was counted since the last call.

@@ -1,8 +1,52 @@
 //! What a child reports, as metrics.
 
-use timeline::BroadcastId;
+use std::time::SystemTime;
 
-use crate::wire::Report;
+use metrics::{Histogram, histogram};
+use timeline::{BroadcastId, Frame, TrackId, WallTime};
+
+use crate::Config;
+use crate::wire::{Job, Report};
+
+/// What a picture's time in the transcoder goes on (docs/latency.md).
+pub struct Stages {
+    decode: Histogram,
+    grid: Histogram,
+    encode: Histogram,
+    encode_sound: Histogram,
+}
+
+/// The top rung; the slowest one releases it.
+const PICTURES: TrackId = TrackId(1);
+
+impl Stages {
+    pub fn of(broadcast: &BroadcastId) -> Self {
+        let stage = |stage: &'static str| histogram!("lectern_latency_seconds", "broadcast" => broadcast.to_string(), "stage" => stage);
+        Stages {
+            decode: stage("decode"),
+            grid: stage("grid"),
+            encode: stage("encode"),
+            encode_sound: stage("encode_sound"),
+        }
+    }
+
+    pub fn report(&self, report: &Report) {
+        let seconds = |histogram: &Histogram, all: &[f32]| all.iter().for_each(|s| histogram.record(*s));
+        seconds(&self.decode, &report.decode_s);
+        seconds(&self.grid, &report.grid_s);
+    }
+
+    /// A frame reaches the line. It was due at its capture time plus D.
+    pub fn released(&self, job: &Job, config: &Config, frame: &Frame, ladder: usize) {
+        let encode = match frame.track {
+            PICTURES => &self.encode,
+            TrackId(n) if n as usize == ladder => &self.encode_sound,
+            _ => return,
+        };
+        let due = job.timeline.wall(frame.at) + config.line_delay();
+        encode.record((WallTime::from(SystemTime::now()) - due).as_secs_f64());
+    }
+}
 
 /// The processor time this process has used so far, in milliseconds.
 pub fn cpu_ms() -> Option<u64> {

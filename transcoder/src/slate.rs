@@ -1,4 +1,4 @@
-//! What stands in for the picture while nobody is heard. Drawn once.
+//! What stands in for the picture while nobody is heard, and before the first one. Drawn once.
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -17,9 +17,9 @@ const TYPE: f32 = 0.06;
 const WIDEST: f32 = 0.9;
 
 /// A canvas with the slate's words on it.
-pub fn draw(config: &Config, canvas: &gst::Caps) -> Result<gst::Buffer, Error> {
+pub fn draw(words: &str, config: &Config, canvas: &gst::Caps) -> Result<gst::Buffer, Error> {
     let (width, height) = config.canvas();
-    let pixels = sketch(&config.slate, width, height)
+    let pixels = sketch(words, width, height)
         .ok_or_else(|| Error::Config(format!("no slate of {width}x{height} can be drawn")))?;
     to_canvas(pixels, width, height, canvas)
 }
@@ -74,7 +74,7 @@ mod tests {
     fn the_slate_is_a_canvas_with_words_in_the_middle() {
         gst::init().unwrap();
         let config = Config::default();
-        let slate = draw(&config, &Ladder::canvas(&config)).unwrap();
+        let slate = draw(&config.slate, &config, &Ladder::canvas(&config)).unwrap();
         let luma = slate.map_readable().unwrap();
         assert_eq!(luma.len(), 1280 * 720 * 3 / 2);
         let bright = |rows: std::ops::Range<usize>| {

@@ -36,6 +36,7 @@ pub async fn run(config: Config, job: Job, source: Consumer, line: Producer) -> 
     config.check()?;
     let start = first_slot(&job, now());
     let supervisor = Supervisor {
+        stages: report::Stages::of(&job.broadcast),
         start,
         backlog: Backlog::default(),
         barrier: None,
@@ -67,6 +68,7 @@ fn first_slot(job: &Job, now: WallTime) -> Start {
 }
 
 struct Supervisor {
+    stages: report::Stages,
     config: Arc<Config>,
     job: Arc<Job>,
     /// `None` once it has ended.
@@ -242,6 +244,7 @@ impl Supervisor {
             }
             FromChild::Report(report) => {
                 self.sound_shift_ms = report.sound_shift_ms;
+                self.stages.report(&report);
                 report::publish(&self.job.broadcast, &report);
                 Ok(())
             }
@@ -273,8 +276,12 @@ impl Supervisor {
     fn release(&mut self, frame: Frame, watchdog: &mut Watchdog) -> Result<(), String> {
         let barrier = self.barrier.as_mut().ok_or("a frame came before the ladder")?;
         let (before, line) = (barrier.next().slot, &self.line);
+        let (stages, ladder) = (&self.stages, self.ladder.len());
         barrier
-            .offer(frame, |frame| line.send(Record::Frame(frame)))
+            .offer(frame, |frame| {
+                stages.released(&self.job, &self.config, &frame, ladder);
+                line.send(Record::Frame(frame));
+            })
             .map_err(|e| e.to_string())?;
         if barrier.next().slot != before {
             watchdog.released(Instant::now());

@@ -55,7 +55,7 @@ pub enum FromChild {
 }
 
 /// What happened since the last report, and where the line stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub counts: Counts,
     pub decode_errors: u64,
@@ -64,6 +64,10 @@ pub struct Report {
     /// How far the sound is behind its capture, because it comes later than D.
     pub sound_shift_ms: f64,
     pub cpu_ms: u64,
+    /// Of each picture: from its frame to its canvas.
+    pub decode_s: Vec<f32>,
+    /// Of each picture: from its canvas to the moment that its slot is due.
+    pub grid_s: Vec<f32>,
 }
 
 /// The frames of the wire. A message is a record and a few bytes.

@@ -30,7 +30,7 @@ use super::keyframes::{self, KeyframeRequests};
 use super::reports::{Sender, SenderReports};
 use super::rtp::Packetizer;
 use super::{Config, Error};
-use crate::peer::codecs;
+use crate::peer::{ICE_CHECKS, ICE_CHECKS_EVERY, codecs};
 
 /// Constrained baseline as everyone names it; what the pictures really are, their SPS says.
 const H264_PROFILE: &str = "42e01f";
@@ -306,6 +306,7 @@ fn media_engine() -> Result<MediaEngine, Error> {
 fn settings() -> SettingEngine {
     SettingEngineBuilder::new()
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+        .with_ice_connection_attempts(Some(ICE_CHECKS_EVERY), Some(ICE_CHECKS))
         // A server on this machine is published to as well.
         .with_include_loopback_candidate(true)
         .build()

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
-use metrics::{Counter, Gauge, counter, gauge};
-use timeline::{BroadcastId, Codec, TrackId};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use timeline::{BroadcastId, Codec, Span, TrackId};
 
 use crate::capture::TrackIndex;
 use crate::rtp::{Intake, Jitter, Packet};
@@ -16,6 +16,7 @@ pub(super) struct Flow {
     pub track: Option<TrackId>,
     jitter: Jitter,
     heard: Instant,
+    arrivals: Arrivals,
     gauges: Gauges,
 }
 
@@ -42,6 +43,7 @@ impl Flow {
             track: None,
             jitter,
             heard: now,
+            arrivals: Arrivals::default(),
             gauges: Gauges::new(broadcast, codec),
         }
     }
@@ -49,7 +51,19 @@ impl Flow {
     pub fn push(&mut self, packet: Packet, now: Instant) {
         self.heard = now;
         self.jitter.arrived(packet.timestamp, now);
+        self.arrivals.note(packet.timestamp, now);
         self.intake.push(packet, now);
+    }
+
+    /// When the last packet of this picture came.
+    pub fn arrived(&self, timestamp: u32) -> Option<Instant> {
+        self.arrivals.of(timestamp)
+    }
+
+    /// A picture leaves: how long it took to come, and how long it then waited for packets before it.
+    pub fn left(&self, came: Span, waited: Duration) {
+        self.gauges.network.record(came.as_secs_f64().max(0.0));
+        self.gauges.jitter_buffer.record(waited.as_secs_f64());
     }
 
     pub fn is_silent(&self, now: Instant, length: Duration) -> bool {
@@ -72,6 +86,31 @@ impl Flow {
     }
 }
 
+/// When the last pictures came, by their RTP time. No more can wait for a repair.
+#[derive(Default)]
+struct Arrivals {
+    last: [Option<(u32, Instant)>; 16],
+    next: usize,
+}
+
+impl Arrivals {
+    fn note(&mut self, timestamp: u32, now: Instant) {
+        let known = self.last.iter_mut().flatten().find(|(of, _)| *of == timestamp);
+        match known {
+            Some((_, arrived)) => *arrived = now,
+            None => {
+                self.last[self.next] = Some((timestamp, now));
+                self.next = (self.next + 1) % self.last.len();
+            }
+        }
+    }
+
+    fn of(&self, timestamp: u32) -> Option<Instant> {
+        let mut last = self.last.iter().flatten();
+        last.find(|(of, _)| *of == timestamp).map(|(_, arrived)| *arrived)
+    }
+}
+
 struct Gauges {
     packets: Counter,
     lost: Counter,
@@ -82,6 +121,8 @@ struct Gauges {
     frames: Counter,
     dropped: Counter,
     jitter: Gauge,
+    network: Histogram,
+    jitter_buffer: Histogram,
 }
 
 impl Gauges {
@@ -90,7 +131,10 @@ impl Gauges {
             ("broadcast", broadcast.as_str().to_owned()),
             ("track", if codec.is_video() { "video" } else { "audio" }.into()),
         ];
+        let stage = |stage: &'static str| histogram!("lectern_latency_seconds", "broadcast" => broadcast.as_str().to_owned(), "stage" => stage);
         Gauges {
+            network: stage("network"),
+            jitter_buffer: stage("jitter_buffer"),
             packets: counter!("lectern_ingest_packets_total", &labels),
             lost: counter!("lectern_ingest_packets_lost_total", &labels),
             repaired: counter!("lectern_ingest_packets_repaired_total", &labels),
@@ -101,5 +145,23 @@ impl Gauges {
             dropped: counter!("lectern_ingest_frames_dropped_total", &labels),
             jitter: gauge!("lectern_ingest_jitter_seconds", &labels),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_has_come_with_its_last_packet() {
+        let (t, mut arrivals) = (Instant::now(), Arrivals::default());
+        let ms = |n: u32| t + Duration::from_millis(n.into());
+        for (timestamp, at) in [(3_000, 0), (3_000, 2), (6_000, 33), (3_000, 40)] {
+            arrivals.note(timestamp, ms(at));
+        }
+        assert_eq!(arrivals.of(3_000), Some(ms(40)), "its repair");
+        assert_eq!(arrivals.of(6_000), Some(ms(33)));
+        (0..16).for_each(|n| arrivals.note(9_000 + n, ms(50)));
+        assert_eq!(arrivals.of(3_000), None);
     }
 }

@@ -112,6 +112,9 @@ impl Source {
             .get_mut(&frame.track)
             .and_then(|d| d.decoder.as_mut())
         {
+            if decoder.is_video() {
+                self.studio.given(frame.at);
+            }
             decoder.push(frame);
         }
     }

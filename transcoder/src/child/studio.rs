@@ -2,19 +2,24 @@
 //!
 //! Nobody who holds it waits for anything, so a decoder is never stopped by the line, nor the line by a decoder.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use gstreamer as gst;
-use timeline::{MediaTime, Timeline};
+use timeline::{MediaTime, Span, Timeline};
 use tokio::sync::Notify;
 
 use super::{log, now};
 use crate::Config;
 use crate::decode::Decoded;
-use crate::line::{Line, Start};
+use crate::line::{Line, MOST_MEASURED, Start};
 use crate::sound::Sample;
 use crate::wire::Job;
+
+/// Two pictures are further apart than this.
+const ROUNDING: Span = Span::from_millis(1);
 
 pub struct Studio {
     line: Mutex<Line<gst::Buffer>>,
@@ -23,6 +28,37 @@ pub struct Studio {
     changed: Arc<Notify>,
     keyframe_wanted: AtomicBool,
     decode_errors: AtomicU64,
+    decoding: Mutex<Decoding>,
+}
+
+/// How long decoders take for a picture.
+#[derive(Default)]
+struct Decoding {
+    /// Capture times of the frames they were given, and when.
+    given: VecDeque<(MediaTime, Instant)>,
+    took_s: Vec<f32>,
+}
+
+impl Decoding {
+    fn given(&mut self, at: MediaTime, now: Instant) {
+        // A decoder that puts nothing out is not measured.
+        if self.given.len() == MOST_MEASURED {
+            self.given.pop_front();
+        }
+        self.given.push_back((at, now));
+    }
+
+    /// `at` has been through GStreamer's nanoseconds.
+    fn done(&mut self, at: MediaTime, now: Instant) {
+        let mut since = None;
+        while let Some((_, given)) = self.given.pop_front_if(|(given, _)| *given - at <= ROUNDING) {
+            since = Some(given);
+        }
+        if let Some(since) = since.filter(|_| self.took_s.len() < MOST_MEASURED) {
+            self.took_s
+                .push(now.saturating_duration_since(since).as_secs_f32());
+        }
+    }
 }
 
 impl Studio {
@@ -33,6 +69,7 @@ impl Studio {
             changed,
             keyframe_wanted: AtomicBool::new(false),
             decode_errors: AtomicU64::new(0),
+            decoding: Mutex::default(),
         }
     }
 
@@ -62,6 +99,20 @@ impl Studio {
         self.keyframe_wanted.swap(false, Ordering::AcqRel)
     }
 
+    /// A decoder is given the frame of a picture.
+    pub fn given(&self, at: MediaTime) {
+        self.decoding().given(at, Instant::now());
+    }
+
+    /// How long the pictures since the last call took to decode, in seconds.
+    pub fn take_decoding_s(&self) -> Vec<f32> {
+        std::mem::take(&mut self.decoding().took_s)
+    }
+
+    fn decoding(&self) -> MutexGuard<'_, Decoding> {
+        self.decoding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn count_decode_error(&self) {
         self.decode_errors.fetch_add(1, Ordering::Relaxed);
     }
@@ -73,6 +124,7 @@ impl Studio {
 
 impl Decoded for Studio {
     fn picture(&self, at: MediaTime, canvas: gst::Buffer) {
+        self.decoding().done(at, Instant::now());
         self.line().picture(at, canvas, now());
     }
 

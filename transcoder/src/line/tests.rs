@@ -66,8 +66,8 @@ fn a_slot_leaves_at_its_capture_time_plus_the_line_delay() {
     assert_eq!(studio.until(150).shown, [Face::Fresh(7)]);
     assert_eq!(studio.until(184).shown, [Face::Fresh(7), Face::Repeat(7)]);
     assert_eq!(studio.until(1_150).shown.len(), 31);
-    // Frames up to 1,000 ms, one ahead: ⌊1,000 / 21.33⌋ + 2.
-    assert_eq!(studio.sounds, 48);
+    // Frames up to 1,000 ms, two ahead: ⌊1,000 / 21.33⌋ + 3.
+    assert_eq!(studio.sounds, 49);
 }
 
 #[test]
@@ -251,5 +251,5 @@ fn sound_waits_for_the_encoders_as_the_pictures_do() {
         assert!(matches!(due, Due::Sound { .. }));
         sounds += 1;
     }
-    assert_eq!(sounds, 2);
+    assert_eq!(sounds, 3);
 }
