@@ -121,6 +121,10 @@ impl Air {
         self.front.borrow().clone()
     }
 
+    pub fn is_live(&self) -> bool {
+        self.front.borrow().state == State::Live
+    }
+
     /// Shows what a step brought, and the front that tells of it.
     pub fn publish(&self, step: Step, front: Front) {
         self.shelve(|lanes| {

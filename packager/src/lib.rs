@@ -30,6 +30,7 @@ mod packaging;
 mod part;
 pub mod playlist;
 mod presentation;
+mod recording;
 mod segmenter;
 mod text;
 

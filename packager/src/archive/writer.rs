@@ -15,9 +15,12 @@ use super::{Backlog, Job, content_type};
 use crate::error::Error;
 use crate::meters::Meters;
 use crate::playlist;
+use crate::recording::{self, Recorder};
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const SLOWEST_RETRY: Duration = Duration::from_secs(5);
+
+const END: &str = "#EXT-X-ENDLIST\n";
 
 /// What is written once, with the first segments.
 pub(crate) struct Presented {
@@ -72,6 +75,31 @@ pub(crate) struct Writer {
 /// The archive failed for too long after the end.
 struct GaveUp(String);
 
+/// The recording, written down beside what is kept.
+impl Presented {
+    fn recorder(&self) -> Recorder {
+        let multivariant = self.multivariants.first().map_or(&[][..], |(_, text)| text);
+        let lanes = self
+            .lanes
+            .iter()
+            .map(|lane| (lane.name.as_str(), lane.init.clone()));
+        Recorder::new(multivariant, lanes)
+    }
+
+    fn record(&self, recorder: &mut Recorder, job: &Job) {
+        for (lane, (entry, body)) in self.lanes.iter().zip(&job.segments) {
+            if !entry.gap {
+                recorder.push(&lane.name, job.msn, body);
+            }
+        }
+    }
+
+    fn index(&self, recorder: Recorder, playlists: &[Playlists]) -> Option<Vec<u8>> {
+        let place = |name: &str| self.lanes.iter().position(|lane| lane.name == name);
+        recorder.finish(|name| Some(format!("{}{END}", playlists.get(place(name)?)?.media)))
+    }
+}
+
 impl Writer {
     /// Runs until the backlog is closed and empty; then the playlists carry ENDLIST.
     pub async fn run(self, presented: Presented) -> Result<(), Error> {
@@ -93,9 +121,11 @@ impl Writer {
                 .map(|lane| self.put(&lane.name, &lane.init_name, lane.init.clone())),
         )
         .await?;
+        let mut recorder = presented.recorder();
         let mut announced = false;
         while let Some(job) = self.backlog.next().await {
             self.keep(presented, &job).await?;
+            presented.record(&mut recorder, &job);
             for (playlist, (entry, _)) in playlists.iter_mut().zip(&job.segments) {
                 playlist.add(entry);
             }
@@ -111,7 +141,11 @@ impl Writer {
                 }
             }
         }
-        self.publish(presented, playlists, "#EXT-X-ENDLIST\n").await?;
+        // Before what says that the recording is there.
+        if let Some(index) = presented.index(recorder, playlists) {
+            self.put("", recording::INDEX, index.into()).await?;
+        }
+        self.publish(presented, playlists, END).await?;
         if !announced {
             self.announce(presented).await?;
         }

@@ -38,7 +38,7 @@ pub async fn serve(
         Resource::Init(rendition, name) => Ok(init(air, rendition, name, headers)),
         Resource::Segment(rendition, msn) => segment(air, rendition, msn, headers),
         Resource::Part(rendition, index) => part(air, rendition, index, headers).await.map(Some),
-        Resource::File => Ok(None),
+        Resource::File | Resource::Recording => Ok(None),
     }
 }
 

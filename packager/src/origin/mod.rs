@@ -4,8 +4,8 @@
 mod directives;
 mod from_air;
 mod from_archive;
-mod immutable;
-mod reply;
+pub(crate) mod immutable;
+pub(crate) mod reply;
 mod resource;
 #[cfg(test)]
 mod tests;
@@ -32,6 +32,7 @@ use crate::kept::Kept;
 use crate::listing::Promises;
 use crate::meters;
 use crate::packaging::{Packaged, Packaging};
+use crate::recording;
 use reply::Problem;
 use resource::Resource;
 
@@ -42,6 +43,7 @@ pub struct Origin(Arc<Inner>);
 struct Inner {
     config: Config,
     archive: Arc<dyn Archive>,
+    recordings: recording::Library,
     /// The broadcasts in memory: on air, or ended a moment ago.
     on_air: RwLock<HashMap<BroadcastId, Arc<Air>>>,
 }
@@ -50,6 +52,7 @@ impl Origin {
     pub fn new(config: Config, archive: Arc<dyn Archive>) -> Origin {
         Origin(Arc::new(Inner {
             config,
+            recordings: recording::Library::new(archive.clone()),
             archive,
             on_air: RwLock::default(),
         }))
@@ -208,6 +211,7 @@ impl OnAir {
         }
         .run(line)
         .await;
+        self.origin.0.recordings.prepare(&self.air.id);
         self.linger();
         packaged
     }
@@ -271,15 +275,19 @@ impl Origin {
         if path.starts_with("chat/") {
             return Err(Problem::not_found("there is no such path"));
         }
-        let archive = &self.0.archive;
-        match self.on_air(&id) {
-            Some(air) => {
-                let resource = Resource::of(path);
-                match from_air::serve(&air, resource, query, headers).await? {
-                    Some(response) => Ok(response),
-                    None => from_archive::serve(archive, &id, path, headers).await,
-                }
-            }
+        let (archive, resource) = (&self.0.archive, Resource::of(path));
+        let on_air = self.on_air(&id);
+        if resource == Resource::Recording {
+            return match on_air.is_some_and(|air| air.is_live()) {
+                true => Err(recording::too_early()),
+                false => self.0.recordings.serve(&id, headers).await,
+            };
+        }
+        match on_air {
+            Some(air) => match from_air::serve(&air, resource, query, headers).await? {
+                Some(response) => Ok(response),
+                None => from_archive::serve(archive, &id, path, headers).await,
+            },
             None => from_archive::serve(archive, &id, path, headers).await,
         }
     }

@@ -8,6 +8,8 @@ pub enum Resource<'a> {
     Multivariant,
     /// `audio.m3u8`
     AudioOnly,
+    /// `recording.mp4`
+    Recording,
     /// `{rendition}/index.m3u8`
     Playlist(&'a str),
     /// `{rendition}/iframes.m3u8`
@@ -27,6 +29,7 @@ impl Resource<'_> {
         match path.split_once('/') {
             None if path == "index.m3u8" => Resource::Multivariant,
             None if path == "audio.m3u8" => Resource::AudioOnly,
+            None if path == "recording.mp4" => Resource::Recording,
             Some((rendition, name)) if !name.contains('/') => Self::in_rendition(rendition, name),
             _ => Resource::File,
         }
@@ -71,6 +74,7 @@ mod tests {
         for (path, resource) in [
             ("index.m3u8", Resource::Multivariant),
             ("audio.m3u8", Resource::AudioOnly),
+            ("recording.mp4", Resource::Recording),
             ("720p/index.m3u8", Resource::Playlist("720p")),
             ("720p/iframes.m3u8", Resource::IFrames("720p")),
             ("720p/init-0a1b.mp4", Resource::Init("720p", "init-0a1b.mp4")),
