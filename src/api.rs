@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use timeline::BroadcastId;
 
 use crate::auth::{self, Auth, Claims, Grant, Role};
-use crate::broadcasts::{Broadcast, Broadcasts, Defaults, Facts, Latency, Refused, Wanted};
+use crate::broadcasts::{
+    Broadcast, Broadcasts, Defaults, Facts, Latency, Refused, State as LineState, Wanted,
+};
 use crate::problem::Problem;
 
 /// A title and a few settings.
@@ -71,16 +73,21 @@ struct View {
     hls: String,
     room: String,
     chat: String,
+    /// An MP4 to download, once there is one.
+    recording: Option<String>,
 }
 
 fn view(broadcast: &Broadcast) -> View {
     let id = &broadcast.id;
+    let facts = broadcast.facts();
+    let recorded = facts.state == LineState::Ended && facts.duration.is_some_and(|ticks| ticks > 0);
     View {
-        facts: broadcast.facts(),
+        facts,
         on_air: broadcast.is_on_air(),
         hls: format!("/broadcasts/{id}/index.m3u8"),
         room: format!("/rooms/{id}"),
         chat: format!("/broadcasts/{id}/chat/index.json"),
+        recording: recorded.then(|| format!("/broadcasts/{id}/recording.mp4")),
     }
 }
 

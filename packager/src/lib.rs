@@ -11,7 +11,8 @@
 //!
 //! The left half is pure: it reads no clock and does no I/O. [`Origin::package`] drives it for one broadcast (the
 //! line of records through the `assembly`, the archive's writer beside it);
-//! [`Origin::router`] serves every broadcast, those on air from memory, all others from the archive.
+//! [`Origin::router`] serves every broadcast, those on air from memory, all others from the archive (`recording`
+//! makes one MP4 of those that are over).
 
 mod air;
 pub mod archive;

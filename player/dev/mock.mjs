@@ -21,7 +21,7 @@ const broadcasts = [
   { id: 'topology', title: 'Point-set Topology', state: 'waiting', on_air: false, origin: null, duration: null },
   { id: 'optics', title: 'Wave Optics, Lecture 7', state: 'ended', on_air: false, origin, duration: 60 * 90_000 },
   { id: 'history', title: 'The Printing Press and the University', state: 'ended', on_air: false, origin: origin - 90 * HOUR_MS, duration: 4_980 * 90_000 },
-].map((broadcast) => ({ ...broadcast, guests: true, hls: `/broadcasts/${broadcast.id}/index.m3u8`, room: `/rooms/${broadcast.id}`, chat: `/broadcasts/${broadcast.id}/chat/index.json` }));
+].map((broadcast) => ({ ...broadcast, guests: true, hls: `/broadcasts/${broadcast.id}/index.m3u8`, room: `/rooms/${broadcast.id}`, chat: `/broadcasts/${broadcast.id}/chat/index.json`, recording: broadcast.state === 'ended' ? `/broadcasts/${broadcast.id}/recording.mp4` : null }));
 if (process.env.EMPTY) broadcasts.length = 0;
 
 const people = [

@@ -15,6 +15,8 @@ export interface Broadcast {
   hls: string;
   room: string;
   chat: string;
+  /** An MP4 to download, once there is one. */
+  recording: string | null;
 }
 
 /** A refusal of the server, in its words (RFC 9457). */

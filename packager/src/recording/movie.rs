@@ -394,3 +394,165 @@ fn begins_later(late: u64, duration: u64) -> Edts {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ladder::Ladder;
+    use crate::recording::layout::Read;
+    use crate::recording::samples::Samples;
+    use crate::testing::ladder;
+    use std::sync::Arc;
+
+    const HOLE_FRAMES: u32 = 298;
+
+    fn samples(start: u64, sizes: &[u32], duration: u32, sync: &[u32]) -> Samples {
+        Samples {
+            start,
+            runs: vec![Run {
+                skip: 50,
+                samples: sizes.len() as u32,
+                duration,
+            }],
+            sizes: sizes.to_vec(),
+            sync: sync.to_vec(),
+        }
+    }
+
+    /// Segments 1 and 3 of picture and sound, a segment apart.
+    fn index() -> Index {
+        let mut all = Ladder::default();
+        ladder()
+            .into_iter()
+            .for_each(|rendition| all.add(rendition).unwrap());
+        let init = |name: &str| all.named(name).unwrap().1.init.clone();
+        let mut video = Track::named("720p");
+        let pushed = [(1, 288_000, &[700, 20][..]), (3, 864_000, &[800])]
+            .map(|(msn, start, sizes)| video.push(msn, &init("720p"), samples(start, sizes, 3_000, &[0])));
+        assert_eq!(pushed, [Some(()); 2]);
+        let mut audio = Track::named("audio");
+        let pushed = [(1, 153_600, &[30, 31][..]), (3, 460_800, &[32])].map(|(msn, start, sizes)| {
+            audio.push(
+                msn,
+                &init("audio"),
+                samples(start, sizes, 1_024, &[0, 1][..sizes.len()]),
+            )
+        });
+        assert_eq!(pushed, [Some(()); 2]);
+        Index::new([0; 32], vec![video, audio])
+    }
+
+    fn made(index: &Index) -> (Arc<Layout>, Moov) {
+        let layout = movie(&"a".parse().unwrap(), index).unwrap();
+        let mut rest = &layout.head()[..];
+        Ftyp::decode(&mut rest).unwrap();
+        let moov = Moov::decode(&mut rest).unwrap();
+        let mdat = Header::decode(&mut rest).unwrap();
+        assert_eq!((mdat.kind, rest.len()), (Mdat::KIND, 0));
+        assert_eq!(
+            mdat.size.unwrap() as u64 + layout.head().len() as u64,
+            layout.length()
+        );
+        (Arc::new(layout), moov)
+    }
+
+    #[test]
+    fn holes_keep_their_time_in_both_tracks() {
+        let (layout, moov) = made(&index());
+        let [video, audio] = &moov.trak[..] else { panic!() };
+        let entry = |sample_count, sample_delta| SttsEntry {
+            sample_count,
+            sample_delta,
+        };
+        let stbl = &video.mdia.minf.stbl;
+        // The second picture stays until the third.
+        assert_eq!(
+            stbl.stts.entries,
+            [entry(1, 3_000), entry(1, 573_000), entry(1, 3_000)]
+        );
+        assert_eq!(stbl.stss.as_ref().unwrap().entries, [1, 3]);
+        let stbl = &audio.mdia.minf.stbl;
+        assert_eq!(stbl.stts.entries, [entry(2 + HOLE_FRAMES + 1, 1_024)]);
+        assert_eq!(stbl.stss, None);
+        let per_chunk: Vec<_> = stbl
+            .stsc
+            .entries
+            .iter()
+            .map(|e| (e.first_chunk, e.samples_per_chunk))
+            .collect();
+        assert_eq!(per_chunk, [(1, 2), (2, HOLE_FRAMES), (3, 1)]);
+        assert_eq!((moov.mvhd.timescale, moov.mvhd.duration), (90_000, 579_000));
+        assert!(video.edts.is_none() && audio.edts.is_none() && moov.mvex.is_none());
+        // In the order of time: picture, sound, silence, picture, sound.
+        let head = layout.head().len() as u64;
+        let silence = u64::from(HOLE_FRAMES) * SILENT_STEREO.len() as u64;
+        let offsets = |trak: &Trak| trak.mdia.minf.stbl.co64.as_ref().unwrap().entries.clone();
+        assert_eq!(offsets(video), [head, head + 781 + silence]);
+        assert_eq!(
+            offsets(audio),
+            [head + 720, head + 781, head + 781 + silence + 800]
+        );
+        let objects = layout
+            .clone()
+            .reads(head..layout.length())
+            .filter_map(|read| match read {
+                Read::Object { key, range, .. } => Some((key, range)),
+                Read::Here(_) => None,
+            });
+        let expected = [
+            ("a/720p/1.m4s", 720),
+            ("a/audio/1.m4s", 61),
+            ("a/720p/3.m4s", 800),
+            ("a/audio/3.m4s", 32),
+        ];
+        let expected = expected.map(|(key, length)| (key.to_owned(), 50..50 + length));
+        assert_eq!(objects.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_track_that_starts_later_says_so() {
+        let mut index = index();
+        index.tracks[1].segments.remove(0);
+        index.tracks[1].runs.remove(0);
+        index.tracks[1].sizes.drain(..2);
+        index.tracks[1].sync = vec![0];
+        let (_, moov) = made(&index);
+        let edits = &moov.trak[1].edts.as_ref().unwrap().elst.as_ref().unwrap().entries;
+        let edits: Vec<_> = edits.iter().map(|e| (e.segment_duration, e.media_time)).collect();
+        assert_eq!(edits, [(576_000, None), (1_920, Some(0))]);
+        assert_eq!(moov.mvhd.duration, 579_000);
+    }
+
+    #[test]
+    fn more_than_four_gigabytes_have_wide_lengths() {
+        let mut index = index();
+        index.tracks.pop();
+        index.tracks[0].sizes = vec![u32::MAX - 3, 3, 9];
+        let (layout, moov) = made(&index);
+        assert_eq!(
+            layout.length() - layout.head().len() as u64,
+            u64::from(u32::MAX) + 9
+        );
+        let offsets = &moov.trak[0].mdia.minf.stbl.co64.as_ref().unwrap().entries;
+        assert_eq!(offsets[1], layout.length() - 9);
+    }
+
+    #[test]
+    fn nothing_and_nonsense_are_errors() {
+        let movie = |index: &Index| movie(&"a".parse().unwrap(), index);
+        assert!(matches!(
+            movie(&Index::new([0; 32], vec![Track::named("720p")])),
+            Err(BadMovie::Empty)
+        ));
+        let mut bad = index();
+        bad.tracks[0].inits = vec![b"nonsense".to_vec()];
+        assert!(movie(&bad).is_err());
+        let mut mixed = index();
+        let audio = mixed.tracks[1].inits[0].clone();
+        mixed.tracks[0].inits.push(audio);
+        assert!(matches!(movie(&mixed), Err(BadMovie::Init)));
+        let mut long = index();
+        long.tracks[0].segments[1].start = 864_000 + (1 << 33);
+        assert!(matches!(movie(&long), Err(BadMovie::LongHole)));
+    }
+}

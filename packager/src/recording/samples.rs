@@ -76,13 +76,9 @@ impl Samples {
             false => Ok(reading.samples),
         }
     }
-
-    /// Units from the first sample to the end of the last.
-    pub fn duration(&self) -> u64 {
-        duration(&self.runs)
-    }
 }
 
+/// Units from the first sample to the end of the last.
 pub fn duration(runs: &[Run]) -> u64 {
     let each = runs
         .iter()
@@ -243,7 +239,7 @@ mod tests {
             let segment = segment(media, frames.clone());
             let samples = Samples::of(&segment.body).unwrap();
             prop_assert_eq!(samples.start, (start / span * units) as u64);
-            prop_assert_eq!(samples.duration(), (count * units) as u64);
+            prop_assert_eq!(duration(&samples.runs), (count * units) as u64);
             let expected: Vec<_> = frames.iter().map(|frame| frame.payload.to_vec()).collect();
             prop_assert_eq!(payloads(&segment.body, &samples), expected);
             let sync: Vec<_> = (0..count as u32).filter(|n| audio || n % 48 == 0).collect();

@@ -56,4 +56,4 @@ function show(): void {
 }
 
 /** A host's first publish makes the broadcast. */
-const toBeMade = (): Broadcast => ({ id, title: id, state: 'waiting', on_air: false, origin: null, duration: null, guests: false, hls: '', room: '', chat: '' });
+const toBeMade = (): Broadcast => ({ id, title: id, state: 'waiting', on_air: false, origin: null, duration: null, guests: false, hls: '', room: '', chat: '', recording: null });

@@ -7,6 +7,7 @@ import { TICKS_PER_SECOND } from '../core/time';
 import { broadcastOfPage, tokenOfLink } from '../identity';
 import '../player/lectern-player';
 import '../room/lectern-room';
+import { icons } from '../style/icons';
 import '../style/page.css';
 import '../style/watch.css';
 import { element } from './element';
@@ -40,7 +41,10 @@ function badge({ state }: Broadcast): TemplateResult {
   return html`<span class="badge">${state === 'ended' ? 'Replay' : 'Not started'}</span>`;
 }
 
-const about = (broadcast: Broadcast): TemplateResult => html`<h1>${broadcast.title}</h1><p>${when(broadcast)}</p>`;
+const about = (broadcast: Broadcast): TemplateResult => html`<div class="titled">
+    <div><h1>${broadcast.title}</h1><p>${when(broadcast)}</p></div>
+    ${broadcast.recording ? html`<a class="button download" href=${broadcast.recording} download aria-label="Download">${icons.download}<span>Download</span></a>` : nothing}
+  </div>`;
 
 function when({ state, origin, duration: ticks }: Broadcast): string {
   if (origin === null) return 'The room is open; the lecture has not started yet.';

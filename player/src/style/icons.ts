@@ -9,6 +9,7 @@ export const icons = {
   send: icon(svg`<path d="M4 12 20 4l-4 16-4.5-6.5z"/><path d="m11.500 13.500 8-9"/>`),
   bin: icon(svg`<path d="M5 7h14M10 7V4.500h4V7M7 7l.8 12.500h8.400L17 7"/>`),
   down: icon(svg`<path d="M12 5v14m-6-6 6 6 6-6"/>`),
+  download: icon(svg`<path d="M12 4v10.500m-4.500-4.500 4.500 4.500 4.500-4.500M5 19.500h14"/>`),
   people: icon(svg`<circle cx="9" cy="8.500" r="3.200"/><path d="M3.500 19c.5-3.500 2.800-5 5.500-5s5 1.500 5.500 5M15.500 5.600a3.200 3.200 0 0 1 0 5.800M17 14.300c2 .6 3.200 2.200 3.500 4.700"/>`),
   clock: icon(svg`<circle cx="12" cy="12" r="8"/><path d="M12 7.500V12l3 2"/>`),
   camera: icon(svg`<rect x="3" y="6.500" width="12" height="11" rx="2"/><path d="m15 11 6-3.500v9L15 13z"/>`),

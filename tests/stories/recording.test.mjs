@@ -1,0 +1,160 @@
+/** A lecture that is over downloads as one MP4, which plays and seeks wherever MP4 does. */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { asInitScript, launch, newWindow } from '../harness/browser.mjs';
+import { Lectern, OUT } from '../harness/lectern.mjs';
+import { FRAME_TOLERANCE_MS, lipSync, pictureErrors, summary } from '../harness/measure.mjs';
+import { closedUntil, mediaPlaylist, renditions } from '../harness/presentation.mjs';
+import { ffmpeg, ffprobe, probe, quantile } from '../harness/probe.mjs';
+import { ProcessPublisher } from '../harness/publisher/process.mjs';
+import { until } from '../harness/until.mjs';
+
+const ID = 'geometry';
+const ONE = { timeout: 120_000 };
+/** Twenty seconds. */
+const SEGMENTS = 6;
+/** Where people begin to notice (ITU-R BT.1359). */
+const LIP_SYNC_MS = 40;
+const FILE = join(OUT, 'recording.mp4');
+
+let browser, lectern, url, start, length;
+
+before(async () => {
+  browser = await launch();
+  lectern = await Lectern.start({ story: 'recording' });
+});
+after(async () => {
+  await browser?.close();
+  await lectern?.discard();
+  await rm(FILE, { force: true });
+});
+
+describe('the recording', () => {
+  test('is not there before the end', ONE, async () => {
+    const { token } = await lectern.create(ID, { title: 'Geometry' });
+    url = `${lectern.url}/broadcasts/${ID}/recording.mp4`;
+    assert.equal((await fetch(url)).status, 404, 'nobody has lectured yet');
+    const publisher = ProcessPublisher.lectern('recording', { url: `${lectern.url}/whip/${ID}`, token, args: ['--size', '640x360', '--bitrate', '1000'] });
+    const [best] = await until('the playlists', () => renditions(`${lectern.url}/broadcasts/${ID}/index.m3u8`));
+    await until('twenty seconds', async () => (await closedUntil(best)) >= SEGMENTS);
+    const early = await fetch(url);
+    assert.equal(early.status, 409);
+    assert.match((await early.json()).detail, /after the end/);
+    assert.equal((await lectern.broadcast(ID)).recording, null);
+    await publisher.stop();
+    assert.equal((await lectern.end(ID, token)).recording, `/broadcasts/${ID}/recording.mp4`);
+    // It begins with the first segment.
+    const [first] = (await mediaPlaylist(best.url)).details.fragments;
+    start = first.programDateTime;
+  });
+
+  test('the watch page offers it, and the browser saves it', ONE, async () => {
+    const page = await newWindow(browser, 'recording', { acceptDownloads: true });
+    await page.goto(`${lectern.url}/watch/${ID}`);
+    const saving = page.waitForEvent('download');
+    await page.getByRole('link', { name: 'Download' }).click();
+    const download = await saving;
+    assert.equal(download.suggestedFilename(), `${ID}.mp4`);
+    await download.saveAs(FILE);
+    ({ size: length } = await stat(FILE));
+    for (const [name, viewport] of Object.entries({ desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } })) {
+      await page.setViewportSize(viewport);
+      await page.screenshot({ path: join(OUT, `recording-${name}.png`) });
+    }
+    assert.deepEqual(page.errors, []);
+    await page.context().close();
+  });
+
+  test('a download that broke off goes on, and is the same', ONE, async () => {
+    const whole = await readFile(FILE);
+    const middle = Math.floor(length / 2);
+    const head = await fetch(url, { method: 'HEAD' });
+    assert.deepEqual([head.headers.get('content-length'), head.headers.get('accept-ranges')], [String(length), 'bytes']);
+    const rest = await fetch(url, { headers: { Range: `bytes=${middle}-`, 'If-Range': head.headers.get('etag') } });
+    assert.deepEqual([rest.status, rest.headers.get('content-range')], [206, `bytes ${middle}-${length - 1}/${length}`]);
+    assert.ok(Buffer.from(await rest.arrayBuffer()).equals(whole.subarray(middle)));
+  });
+
+  test('ffmpeg reads all of it and complains of nothing; sound and picture are in step', ONE, async (t) => {
+    assert.equal(await ffmpeg('-xerror', '-i', FILE, '-fps_mode', 'passthrough', '-f', 'null', '-'), '');
+    const { streams } = await ffprobe(FILE, '-show_streams');
+    assert.deepEqual(streams.map(({ codec_name, height }) => [codec_name, height]), [['h264', 360], ['aac', undefined]]);
+    const found = await probe(FILE);
+    const errors = pictureErrors(found, start);
+    const together = lipSync(found);
+    t.diagnostic(`beep − flash: ${summary(together)}; time in the file − picture clock: ${summary(errors)}; ${length} bytes`);
+    assert.ok(together.length >= 15, 'there are beeps');
+    assert.ok(Math.max(...together.map(Math.abs)) <= LIP_SYNC_MS);
+    assert.ok(quantile(errors.map(Math.abs), 0.95) <= FRAME_TOLERANCE_MS);
+  });
+
+  test('ffmpeg seeks in it over HTTP', ONE, async (t) => {
+    for (const at of [0, 3.1, 9.7, 15.3]) {
+      const file = join(OUT, 'recording-sought.mkv');
+      await ffmpeg('-y', '-copyts', '-ss', String(at), '-i', url, '-an', '-frames:v', '1', '-c:v', 'ffv1', file);
+      const { pictures } = await probe(file);
+      const [{ clock }] = pictures;
+      t.diagnostic(`at ${at} s: ${(clock - start) / 1000} s`);
+      assert.ok(Math.abs(clock - start - at * 1000) <= FRAME_TOLERANCE_MS, `sought ${at} s, found ${(clock - start) / 1000} s`);
+      await rm(file);
+    }
+  });
+
+  test('Chromium plays it and seeks in it', ONE, async (t) => {
+    const page = await newWindow(browser, 'recording-video');
+    await page.addInitScript(await asInitScript('picture-clock.mjs', 'pictureClock'));
+    await page.goto(`${lectern.url}/watch/${ID}`);
+    await page.evaluate(openVideo, url);
+    for (const at of [12.4, 1.5, 17.2]) {
+      const { media, clock } = await page.evaluate(seek, at);
+      t.diagnostic(`sought ${at} s: picture of ${media.toFixed(3)} s shows ${((clock - start) / 1000).toFixed(3)} s`);
+      assert.ok(Math.abs(media - at) <= 0.05, 'the picture of that time');
+      assert.ok(Math.abs(clock - start - media * 1000) <= FRAME_TOLERANCE_MS);
+    }
+    await page.evaluate(() => globalThis.recorded.play());
+    await until('it plays on to its end', () => page.evaluate(() => globalThis.recorded.ended));
+    assert.equal(await page.evaluate(() => globalThis.recorded.error), null);
+    assert.deepEqual(page.errors, []);
+  });
+
+  test('after a restart, and without its index, it is the same', ONE, async () => {
+    const index = join(lectern.data, 'broadcasts', ID, 'recording.index');
+    const kept = await readFile(index);
+    await rm(index);
+    await lectern.restart();
+    const again = await fetch(`${lectern.url}/broadcasts/${ID}/recording.mp4`);
+    assert.ok(Buffer.from(await again.arrayBuffer()).equals(await readFile(FILE)));
+    assert.ok(kept.equals(await readFile(index)), 'the index was made again');
+    await writeFile(index, 'nonsense');
+    await lectern.restart();
+    assert.equal((await fetch(`${lectern.url}/broadcasts/${ID}/recording.mp4`, { method: 'HEAD' })).headers.get('content-length'), String(length));
+  });
+});
+
+/** In the page: a video element with nothing but the file's URL. */
+async function openVideo(src) {
+  const video = Object.assign(document.createElement('video'), { src, muted: true, preload: 'auto' });
+  Object.assign(video.style, { position: 'fixed', inset: 0, zIndex: 1000 });
+  document.body.append(video);
+  globalThis.recorded = video;
+  await new Promise((resolve, reject) => {
+    video.addEventListener('loadeddata', resolve, { once: true });
+    video.addEventListener('error', () => reject(new Error(video.error.message)), { once: true });
+  });
+}
+
+/** In the page: what is shown after a seek, and its time in the file. */
+async function seek(at) {
+  const video = globalThis.recorded;
+  const shown = new Promise((resolve) => video.requestVideoFrameCallback((_, { mediaTime }) => resolve(mediaTime)));
+  video.currentTime = at;
+  const media = await shown;
+  const canvas = Object.assign(document.createElement('canvas'), { width: video.videoWidth, height: video.videoHeight });
+  const context = canvas.getContext('2d', { willReadFrequently: true, alpha: false });
+  context.drawImage(video, 0, 0);
+  const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+  const luma = (x, y) => 16 + (219 * data[(y * canvas.width + x) * 4 + 1]) / 255;
+  return { media, clock: globalThis.pictureClock.read(luma, canvas.width, canvas.height) };
+}
