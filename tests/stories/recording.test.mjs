@@ -91,7 +91,7 @@ describe('the recording', () => {
   });
 
   test('ffmpeg seeks in it over HTTP', ONE, async (t) => {
-    for (const at of [0, 3.1, 9.7, 15.3]) {
+    for (const at of [2.3, 9.7, 15.3]) {
       const file = join(OUT, 'recording-sought.mkv');
       await ffmpeg('-y', '-copyts', '-ss', String(at), '-i', url, '-an', '-frames:v', '1', '-c:v', 'ffv1', file);
       const { pictures } = await probe(file);
