@@ -1,4 +1,7 @@
-/** A lecture that is over downloads as one MP4, which plays and seeks wherever MP4 does. */
+/**
+ * A lecture that is over downloads as one MP4, which plays and seeks wherever MP4 does. The server died in its middle, so
+ * there is a hole in it, which has its place in the file too.
+ */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { readFile, rm, stat, writeFile } from 'node:fs/promises';
@@ -12,14 +15,15 @@ import { ProcessPublisher } from '../harness/publisher/process.mjs';
 import { until } from '../harness/until.mjs';
 
 const ID = 'geometry';
-const ONE = { timeout: 120_000 };
-/** Twenty seconds. */
-const SEGMENTS = 6;
+const ONE = { timeout: 180_000 };
+/** On each side of the hole: some ten seconds. */
+const SEGMENTS = 3;
 /** Where people begin to notice (ITU-R BT.1359). */
 const LIP_SYNC_MS = 40;
 const FILE = join(OUT, 'recording.mp4');
 
-let browser, lectern, url, start, length;
+/** `hole`: from and to, in seconds of the file. */
+let browser, lectern, url, start, length, hole;
 
 before(async () => {
   browser = await launch();
@@ -38,7 +42,14 @@ describe('the recording', () => {
     assert.equal((await fetch(url)).status, 404, 'nobody has lectured yet');
     const publisher = ProcessPublisher.lectern('recording', { url: `${lectern.url}/whip/${ID}`, token, args: ['--size', '640x360', '--bitrate', '1000'] });
     const [best] = await until('the playlists', () => renditions(`${lectern.url}/broadcasts/${ID}/index.m3u8`));
-    await until('twenty seconds', async () => (await closedUntil(best)) >= SEGMENTS);
+    await until('some segments', async () => (await closedUntil(best)) >= SEGMENTS);
+    await lectern.kill9();
+    await lectern.rise();
+    const gaps = (version) => version.details.fragments.filter(({ gap }) => gap);
+    await until('as many behind the hole', async () => {
+      const version = await mediaPlaylist(best.url);
+      return gaps(version).length > 0 && version.details.endSN >= gaps(version).at(-1).sn + SEGMENTS;
+    });
     const early = await fetch(url);
     assert.equal(early.status, 409);
     assert.match((await early.json()).detail, /after the end/);
@@ -46,8 +57,10 @@ describe('the recording', () => {
     await publisher.stop();
     assert.equal((await lectern.end(ID, token)).recording, `/broadcasts/${ID}/recording.mp4`);
     // It begins with the first segment.
-    const [first] = (await mediaPlaylist(best.url)).details.fragments;
-    start = first.programDateTime;
+    const version = await mediaPlaylist(best.url);
+    const missing = gaps(version);
+    start = version.details.fragments[0].programDateTime;
+    hole = [missing[0], missing.at(-1)].map(({ programDateTime, duration }, n) => (programDateTime - start) / 1000 + n * duration);
   });
 
   test('the watch page offers it, and the browser saves it', ONE, async () => {
@@ -84,14 +97,16 @@ describe('the recording', () => {
     const found = await probe(FILE);
     const errors = pictureErrors(found, start);
     const together = lipSync(found);
-    t.diagnostic(`beep − flash: ${summary(together)}; time in the file − picture clock: ${summary(errors)}; ${length} bytes`);
-    assert.ok(together.length >= 15, 'there are beeps');
+    t.diagnostic(`hole from ${hole[0]} to ${hole[1]} s; beep − flash: ${summary(together)}; time in the file − picture clock: ${summary(errors)}; ${length} bytes`);
+    const behind = found.beeps.filter((at) => at / 1000 > hole[1]);
+    assert.ok(behind.length >= 5 && found.beeps.length - behind.length >= 5, 'there are beeps on both sides');
+    assert.ok(together.length >= 12);
     assert.ok(Math.max(...together.map(Math.abs)) <= LIP_SYNC_MS);
     assert.ok(quantile(errors.map(Math.abs), 0.95) <= FRAME_TOLERANCE_MS);
   });
 
   test('ffmpeg seeks in it over HTTP', ONE, async (t) => {
-    for (const at of [2.3, 9.7, 15.3]) {
+    for (const at of [2.3, hole[0] - 2, hole[1] + 5]) {
       const file = join(OUT, 'recording-sought.mkv');
       await ffmpeg('-y', '-copyts', '-ss', String(at), '-i', url, '-an', '-frames:v', '1', '-c:v', 'ffv1', file);
       const { pictures } = await probe(file);
@@ -107,14 +122,20 @@ describe('the recording', () => {
     await page.addInitScript(await asInitScript('picture-clock.mjs', 'pictureClock'));
     await page.goto(`${lectern.url}/watch/${ID}`);
     await page.evaluate(openVideo, url);
-    for (const at of [12.4, 1.5, 17.2]) {
+    for (const at of [hole[1] + 5, 2.5, hole[0] - 1, hole[1] + 4]) {
       const { media, clock } = await page.evaluate(seek, at);
       t.diagnostic(`sought ${at} s: picture of ${media.toFixed(3)} s shows ${((clock - start) / 1000).toFixed(3)} s`);
       assert.ok(Math.abs(media - at) <= 0.05, 'the picture of that time');
       assert.ok(Math.abs(clock - start - media * 1000) <= FRAME_TOLERANCE_MS);
     }
-    await page.evaluate(() => globalThis.recorded.play());
-    await until('it plays on to its end', () => page.evaluate(() => globalThis.recorded.ended));
+    // Were the hole not filled in the sound, what follows it would sound in its place, under a picture that stands still.
+    const beeps = await page.evaluateHandle(listen, hole[0] - 3.5);
+    await until('it plays through the hole to its end', () => page.evaluate(() => globalThis.recorded.ended));
+    const heard = await beeps.evaluate((all) => all);
+    t.diagnostic(`hole from ${hole[0]} to ${hole[1]} s; beeps at ${heard.map((at) => at.toFixed(1)).join(', ')}`);
+    const within = heard.filter((at) => at > hole[0] + 0.5 && at < hole[1] - 0.5);
+    assert.deepEqual(within, [], 'the hole is silent');
+    assert.ok(heard.some((at) => at < hole[0]) && heard.some((at) => at > hole[1] + 1));
     assert.equal(await page.evaluate(() => globalThis.recorded.error), null);
     assert.deepEqual(page.errors, []);
   });
@@ -143,6 +164,24 @@ async function openVideo(src) {
     video.addEventListener('loadeddata', resolve, { once: true });
     video.addEventListener('error', () => reject(new Error(video.error.message)), { once: true });
   });
+}
+
+/** In the page: plays on from there; gives the times of the beeps, a list that grows. */
+async function listen(from) {
+  const video = globalThis.recorded;
+  video.muted = false;
+  video.currentTime = from;
+  const context = new AudioContext();
+  const analyser = context.createAnalyser();
+  context.createMediaElementSource(video).connect(analyser).connect(context.destination);
+  const [samples, beeps] = [new Float32Array(analyser.fftSize), []];
+  setInterval(() => {
+    analyser.getFloatTimeDomainData(samples);
+    const loud = samples.some((sample) => Math.abs(sample) > 0.1);
+    if (loud && !(video.currentTime - beeps.at(-1) < 0.5)) beeps.push(video.currentTime);
+  }, 20);
+  await video.play();
+  return beeps;
 }
 
 /** In the page: what is shown after a seek, and its time in the file. */
