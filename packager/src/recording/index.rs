@@ -37,7 +37,7 @@ pub struct Track {
     /// Of all segments, one after the other. So are the next two.
     pub runs: Vec<Run>,
     pub sizes: Vec<u32>,
-    /// Places in `sizes`.
+    /// Places in `sizes`, of segments with others between: of sound each sample is one, which need not be told.
     pub sync: Vec<u32>,
 }
 
@@ -50,6 +50,8 @@ pub struct Segment {
     pub init: u32,
     pub runs: u32,
     pub samples: u32,
+    /// Each of its samples can be decoded by itself.
+    pub all_sync: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -112,14 +114,18 @@ impl Track {
                 self.inits.len() - 1
             }
         };
+        let all_sync = samples.sync.len() == samples.sizes.len();
+        if !all_sync {
+            self.sync.extend(samples.sync.iter().map(|place| first + place));
+        }
         self.segments.push(Segment {
             msn,
+            all_sync,
             start: samples.start,
             init: init as u32,
             runs: samples.runs.len() as u32,
             samples: samples.sizes.len() as u32,
         });
-        self.sync.extend(samples.sync.iter().map(|place| first + place));
         self.runs.extend(samples.runs);
         self.sizes.extend(samples.sizes);
         Some(())
@@ -132,6 +138,24 @@ impl Track {
         };
         let runs = &self.runs[self.runs.len() - last.runs as usize..];
         last.start.saturating_add(super::samples::duration(runs))
+    }
+
+    /// The samples that can be decoded by themselves, as places in `sizes`; `None` if all can.
+    pub fn sync(&self) -> Option<Vec<u32>> {
+        if self.segments.iter().all(|segment| segment.all_sync) {
+            return None;
+        }
+        let (mut places, mut told) = (Vec::new(), self.sync.iter().copied().peekable());
+        let mut first = 0;
+        for segment in &self.segments {
+            let next = first + segment.samples;
+            match segment.all_sync {
+                true => places.extend(first..next),
+                false => places.extend(std::iter::from_fn(|| told.next_if(|place| *place < next))),
+            }
+            first = next;
+        }
+        Some(places)
     }
 
     /// The segments, each with its runs and sizes.
@@ -186,10 +210,16 @@ mod tests {
         track.push(3, b"init", samples(9_000, vec![1, 2])).unwrap();
         assert_eq!(track.push(4, b"init", samples(14_999, vec![1])), None);
         track.push(5, b"other", samples(15_000, vec![3])).unwrap();
-        assert_eq!((track.sizes.len(), &track.sync[..]), (3, &[0, 2][..]));
-        assert_eq!(track.segments.iter().map(|s| s.init).collect::<Vec<_>>(), [0, 1]);
+        track.push(6, b"other", samples(18_000, vec![4, 5])).unwrap();
+        // Of the one that is alone it need not be said.
+        assert_eq!((track.sizes.len(), &track.sync[..]), (5, &[0, 3][..]));
+        assert_eq!(track.sync(), Some(vec![0, 2, 3]));
+        assert_eq!(
+            track.segments.iter().map(|s| s.init).collect::<Vec<_>>(),
+            [0, 1, 1]
+        );
         let sizes: Vec<_> = track.segments().map(|(_, _, sizes)| sizes.to_vec()).collect();
-        assert_eq!(sizes, [vec![1, 2], vec![3]]);
+        assert_eq!(sizes, [vec![1, 2], vec![3], vec![4, 5]]);
     }
 
     proptest! {

@@ -115,7 +115,6 @@ impl Lane {
             .into_iter()
             .flat_map(|trak| trak.mdia.minf.stbl.stsd.codecs)
             .collect();
-        let all_sync = track.sync.len() == track.sizes.len();
         let start = track.segments.first().map_or(0, |segment| segment.start);
         Ok(Lane {
             name: track.name.clone(),
@@ -126,7 +125,9 @@ impl Lane {
             chunks: Vec::with_capacity(track.segments.len()),
             sizes: Vec::with_capacity(track.sizes.len()),
             // A track with silence in it is sound, so the places of pictures never shift.
-            sync: (!all_sync).then(|| track.sync.iter().map(|place| place + 1).collect()),
+            sync: track
+                .sync()
+                .map(|places| places.into_iter().map(|place| place + 1).collect()),
             durations: Vec::new(),
             start,
             end: start,
@@ -515,7 +516,6 @@ mod tests {
         index.tracks[1].segments.remove(0);
         index.tracks[1].runs.remove(0);
         index.tracks[1].sizes.drain(..2);
-        index.tracks[1].sync = vec![0];
         let (_, moov) = made(&index);
         let edits = &moov.trak[1].edts.as_ref().unwrap().elst.as_ref().unwrap().entries;
         let edits: Vec<_> = edits.iter().map(|e| (e.segment_duration, e.media_time)).collect();
