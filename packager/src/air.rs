@@ -12,12 +12,14 @@ use bytes::Bytes;
 use timeline::{BroadcastId, Grid, MediaTime, PartIndex, Span};
 use tokio::sync::watch;
 
+use crate::album::Album;
 use crate::config::Config;
 use crate::iframes::Listed;
 use crate::ladder::Ladder;
 use crate::listing::{Promises, Version};
 use crate::meters::Meters;
 use crate::presentation::{Closed, Step};
+use crate::storyboard::Cues;
 use crate::text::Text;
 
 pub struct Air {
@@ -28,6 +30,7 @@ pub struct Air {
     front: watch::Sender<Arc<Front>>,
     /// A lane per rendition, in the ladder's order.
     shelf: RwLock<Vec<Lane>>,
+    pub album: Album,
     window: Span,
     /// Segments before this MSN are in the archive and may leave memory.
     pub kept: Arc<AtomicU64>,
@@ -111,6 +114,7 @@ impl Air {
             grid,
             front: watch::Sender::new(Arc::default()),
             shelf: RwLock::default(),
+            album: Album::default(),
             kept: Arc::default(),
             blocked: AtomicU32::new(0),
             max_blocked: config.max_blocked_requests,
@@ -156,6 +160,13 @@ impl Air {
                 ..Front::clone(front)
             })
         });
+    }
+
+    /// Shows what was added to the storyboard. Stills leave memory as segments do; `edge` is where the line stands.
+    pub fn storyboard(&self, cues: &Cues, edge: MediaTime) {
+        let kept = self.kept.load(Ordering::Acquire);
+        let beyond = (edge - self.window).max(MediaTime::ZERO);
+        self.album.add(cues, kept.min(self.grid.msn(beyond)));
     }
 
     pub fn part(&self, lane: usize, index: PartIndex) -> Option<Bytes> {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use timeline::feed::{Consumer, Record};
-use timeline::{Frame, MediaTime, PartIndex, WallTime};
+use timeline::{Frame, MediaTime, PartIndex, Stills, WallTime};
 use tokio::sync::oneshot;
 
 use crate::air::{Front, Presented, State};
@@ -19,6 +19,7 @@ use crate::meters::Meters;
 use crate::packaging::Packaging;
 use crate::presentation::{Closed, Presentation, Step};
 use crate::segmenter::Segmenter;
+use crate::storyboard::{Cues, Storyboard};
 use crate::text::Text;
 
 pub struct Assembly<'a> {
@@ -28,6 +29,9 @@ pub struct Assembly<'a> {
     cutters: Option<(Vec<Segmenter>, Barrier)>,
     presentation: Option<Presentation>,
     presented: Option<Arc<Presented>>,
+    storyboard: Option<Storyboard>,
+    /// What of it is not in the backlog yet.
+    owed: Cues,
     backlog: Arc<Backlog>,
     announce: Option<oneshot::Sender<archive::Presented>>,
     /// Where the line ends, when it says so.
@@ -53,6 +57,8 @@ impl<'a> Assembly<'a> {
             cutters: None,
             presentation: None,
             presented: None,
+            storyboard: None,
+            owed: Cues::default(),
             backlog,
             announce: Some(announce),
             end: None,
@@ -69,6 +75,8 @@ impl<'a> Assembly<'a> {
         loop {
             match line.next().await? {
                 Some(Record::Rendition(rendition)) => self.rendition(rendition)?,
+                Some(Record::Stills(stills)) => self.stills(stills),
+                Some(Record::Frame(frame)) if self.is_still(&frame) => self.still(frame),
                 Some(Record::Frame(frame)) => self.frame(frame)?,
                 Some(Record::End(at)) => {
                     self.end = Some(at);
@@ -89,6 +97,53 @@ impl<'a> Assembly<'a> {
             });
         }
         self.ladder.add(rendition)
+    }
+
+    fn stills(&mut self, stills: Stills) {
+        match &mut self.storyboard {
+            Some(storyboard) => storyboard.announce(stills),
+            None => {
+                let storyboard = self.begin_storyboard(stills);
+                self.packaging.air.album.open(storyboard.head());
+                self.storyboard = Some(storyboard);
+            }
+        }
+    }
+
+    fn begin_storyboard(&self, stills: Stills) -> Storyboard {
+        let Packaging { grid, kept, .. } = self.packaging;
+        kept.storyboard(stills, *grid).unwrap_or_else(|foreign| {
+            tracing::warn!(broadcast = %self.packaging.broadcast, %foreign, "the storyboard begins anew");
+            Storyboard::new(stills, *grid, kept.media_sequence())
+        })
+    }
+
+    fn is_still(&self, frame: &Frame) -> bool {
+        self.storyboard
+            .as_ref()
+            .is_some_and(|storyboard| storyboard.track() == frame.track)
+    }
+
+    /// A still passes no barrier: what is late is shown late, and holds up nothing.
+    fn still(&mut self, frame: Frame) {
+        let taken = self
+            .storyboard
+            .as_mut()
+            .is_some_and(|storyboard| storyboard.still(frame.at, frame.payload));
+        self.count_dropped(u64::from(!taken));
+        self.show_cues();
+    }
+
+    fn show_cues(&mut self) {
+        let Some(storyboard) = &mut self.storyboard else {
+            return;
+        };
+        let cues = storyboard.take();
+        if !cues.is_empty() {
+            self.packaging.air.storyboard(&cues, self.edge);
+            self.meters().stills.increment(cues.stills.len() as u64);
+            self.owed.extend(cues);
+        }
     }
 
     fn frame(&mut self, frame: Frame) -> Result<(), Error> {
@@ -220,6 +275,7 @@ impl<'a> Assembly<'a> {
             let _ = announce.send(archive::Presented {
                 lanes: lanes.collect(),
                 multivariants,
+                storyboard: self.storyboard.as_ref().map(|board| board.head().to_owned()),
             });
         }
         self.presented = Some(Arc::new(Presented {
@@ -245,16 +301,22 @@ impl<'a> Assembly<'a> {
         (now - self.packaging.timeline.wall(self.edge)).as_secs_f64()
     }
 
-    fn keep(&self, closed: &[Closed]) {
-        let Some(msn) = closed.first().map(|closed| closed.segment.msn) else {
+    fn keep(&mut self, closed: &[Closed]) {
+        let Some(first) = closed.first() else {
             return;
         };
+        let msn = first.segment.msn;
+        if let Some(storyboard) = &mut self.storyboard {
+            storyboard.close(&first.segment);
+            self.show_cues();
+        }
         self.meters().segments.increment(closed.len() as u64);
         let segments = closed
             .iter()
             .map(|closed| (closed.entry.clone(), closed.segment.body.clone()))
             .collect();
-        if let Some(lost) = self.backlog.push(Job { msn, segments }) {
+        let cues = std::mem::take(&mut self.owed);
+        if let Some(lost) = self.backlog.push(Job { msn, segments, cues }) {
             tracing::error!(broadcast = %self.packaging.broadcast, msn = lost, "the archive is too slow: a segment is lost");
             self.meters().archive_lost.increment(1);
             self.packaging.air.kept.fetch_max(lost + 1, Ordering::Release);
@@ -271,6 +333,13 @@ impl<'a> Assembly<'a> {
             .unwrap_or_default();
         if !closed.is_empty() {
             self.keep(&closed);
+        } else if let (false, Some(presentation)) = (self.owed.is_empty(), &self.presentation) {
+            // A late still of the last segment, which is in the backlog already.
+            self.backlog.push(Job {
+                msn: presentation.next().msn.saturating_sub(1),
+                segments: Vec::new(),
+                cues: std::mem::take(&mut self.owed),
+            });
         }
         self.ready = self.presentation.is_some();
         let state = if self.ready { State::Ended } else { State::Gone };

@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use m3u8_rs::{MediaPlaylist, MediaSegment};
 use timeline::{
-    Archive, ArchiveError, BroadcastId, Grid, MediaTime, Span, TICKS_PER_SECOND, Timeline, WallTime,
+    Archive, ArchiveError, BroadcastId, Grid, MediaTime, Span, Stills, TICKS_PER_SECOND, Timeline, WallTime,
 };
 
 use crate::playlist::{Picture, Segment};
+use crate::storyboard::{self, Foreign, Storyboard};
 
 /// The closed segments of each rendition, as the archive's playlists have them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     renditions: BTreeMap<String, Rendition>,
+    /// As it stands there, read or not.
+    storyboard: Option<Bytes>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +55,11 @@ impl Kept {
             }
             kept.renditions.insert(name, rendition);
         }
+        let storyboard = format!("{broadcast}/{}/{}", storyboard::FOLDER, storyboard::STORYBOARD);
+        kept.storyboard = match archive.get(&storyboard).await {
+            Err(ArchiveError::NotFound(_)) => None,
+            object => Some(object?.body),
+        };
         Ok(kept)
     }
 
@@ -79,6 +88,15 @@ impl Kept {
     /// Where the last segment ends.
     pub fn end(&self, grid: &Grid) -> MediaTime {
         grid.segment_start(self.next_msn())
+    }
+
+    /// The storyboard of the line that goes on. Of a foreign one nothing is kept: players lose some pictures, no more.
+    pub fn storyboard(&self, stills: Stills, grid: Grid) -> Result<Storyboard, Foreign> {
+        let first = self.media_sequence();
+        match (&self.storyboard, first) {
+            (Some(text), Some(first)) => Storyboard::resume(stills, grid, first, text),
+            _ => Ok(Storyboard::new(stills, grid, first)),
+        }
     }
 
     /// The playlist of a rendition up to the segment `first`, at which the line goes on: what is kept, and gaps.

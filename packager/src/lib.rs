@@ -9,12 +9,15 @@
 //!                                                                      └──→ archive
 //! ```
 //!
+//! Stills come beside the frames and pass no barrier; the `storyboard` names those of closed segments.
+//!
 //! The left half is pure: it reads no clock and does no I/O. [`Origin::package`] drives it for one broadcast (the
 //! line of records through the `assembly`, the archive's writer beside it);
 //! [`Origin::router`] serves every broadcast, those on air from memory, all others from the archive (`recording`
 //! makes one MP4 of those that are over).
 
 mod air;
+mod album;
 pub mod archive;
 mod assembly;
 mod barrier;
@@ -33,6 +36,7 @@ pub mod playlist;
 mod presentation;
 mod recording;
 mod segmenter;
+mod storyboard;
 mod text;
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ pub struct Meters {
     /// Parts that stand for missing media.
     pub gap_parts: Counter,
     pub segments: Counter,
+    /// Stills that the storyboard names.
+    pub stills: Counter,
     pub playlist_versions: Counter,
     /// Frames without a place: late, repeated, or in a hole.
     pub dropped_frames: Counter,
@@ -36,6 +38,7 @@ impl Meters {
             parts: counter!("lectern_packager_parts_total", "broadcast" => id()),
             gap_parts: counter!("lectern_packager_gap_parts_total", "broadcast" => id()),
             segments: counter!("lectern_packager_segments_total", "broadcast" => id()),
+            stills: counter!("lectern_packager_stills_total", "broadcast" => id()),
             playlist_versions: counter!("lectern_packager_playlist_versions_total", "broadcast" => id()),
             dropped_frames: counter!("lectern_packager_dropped_frames_total", "broadcast" => id()),
             part_lateness: histogram!("lectern_packager_part_lateness_seconds", "broadcast" => id()),

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast};
 
-use crate::{Frame, MediaTime, Rendition, Track, TrackId};
+use crate::{Frame, MediaTime, Rendition, Stills, Track, TrackId};
 
 /// About 15 s of a four-rung ladder with sound: room for the burst of a respawned encoder that catches up.
 pub const CAPACITY: usize = 4096;
@@ -25,6 +25,8 @@ pub enum Record {
     TrackEnded(TrackId),
     /// A rendition begins. All of a ladder precede the first frame of any.
     Rendition(Rendition),
+    /// The line has stills. Precedes the first of them.
+    Stills(Stills),
     Frame(Frame),
     /// The publisher was heard (any RTP or RTCP, on any track) at this time. At least four a second while so.
     Heard(MediaTime),
@@ -54,7 +56,7 @@ struct Shared {
     skipped: AtomicU64,
 }
 
-/// Tracks and renditions now running, and the end: what a consumer that joins late must know first.
+/// Tracks, renditions and stills now running, and the end: what a consumer that joins late must know first.
 #[derive(Default)]
 struct Head(Mutex<Vec<Record>>);
 
@@ -76,7 +78,7 @@ impl Producer {
     pub fn send(&self, record: Record) {
         let mut head = self.0.head.lock();
         match &record {
-            Record::Track(_) | Record::Rendition(_) => head.push(record.clone()),
+            Record::Track(_) | Record::Rendition(_) | Record::Stills(_) => head.push(record.clone()),
             Record::TrackEnded(id) => head.retain(|r| !matches!(r, Record::Track(t) if t.id == *id)),
             Record::End(_) => head.push(record.clone()),
             Record::Frame(_) | Record::Heard(_) => {}
@@ -195,8 +197,10 @@ impl Consumer {
     fn admit(&mut self, record: Record) -> Option<Record> {
         let news = match &record {
             // It was put first after a loss that did not reach it.
-            Record::Track(_) | Record::Rendition(_) if self.told.contains(&record) => false,
-            Record::Track(_) | Record::Rendition(_) => {
+            Record::Track(_) | Record::Rendition(_) | Record::Stills(_) if self.told.contains(&record) => {
+                false
+            }
+            Record::Track(_) | Record::Rendition(_) | Record::Stills(_) => {
                 self.told.push(record.clone());
                 true
             }

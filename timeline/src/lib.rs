@@ -20,4 +20,4 @@ pub use frame::Frame;
 pub use grid::{AAC_FRAME, Grid, PartIndex};
 pub use stamp::{Stamp, StampSource};
 pub use time::{MediaTime, Span, TICKS_PER_SECOND, Timeline, WallTime};
-pub use track::{Codec, Media, Rendition, Track, TrackId};
+pub use track::{Codec, Media, Rendition, Stills, Track, TrackId};

@@ -76,6 +76,16 @@ pub struct Rendition {
     pub init: Bytes,
 }
 
+/// The stills of a line: one small picture of each segment, for whoever looks for a place in it. No rendition: no
+/// playlist lists them, and nothing waits for one. Frames are JPEGs, each a keyframe, at the time of its picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stills {
+    pub id: TrackId,
+    /// Of each, in pixels.
+    pub width: u32,
+    pub height: u32,
+}
+
 impl Rendition {
     pub const fn is_video(&self) -> bool {
         matches!(self.media, Media::Video { .. })

@@ -39,7 +39,7 @@ pub fn decode(body: &[u8]) -> Result<Record, WireError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Codec, Frame, Media, MediaTime, Rendition, Span, Track, TrackId};
+    use crate::{Codec, Frame, Media, MediaTime, Rendition, Span, Stills, Track, TrackId};
     use proptest::prelude::*;
 
     fn records() -> impl Strategy<Value = Record> {
@@ -52,6 +52,11 @@ mod tests {
                 codec: Codec::Vp8
             })),
             id.clone().prop_map(Record::TrackEnded),
+            id.clone().prop_map(|id| Record::Stills(Stills {
+                id,
+                width: 256,
+                height: 144
+            })),
             (id.clone(), at.clone(), any::<bool>(), bytes.clone()).prop_map(
                 |(track, at, keyframe, payload)| {
                     Record::Frame(Frame {

@@ -36,7 +36,7 @@ impl Backlog {
             }
             Record::Heard(at) => self.heard = self.heard.max(Some(*at)),
             Record::Frame(frame) => self.frame(frame, line),
-            Record::Rendition(_) | Record::End(_) => {}
+            Record::Rendition(_) | Record::Stills(_) | Record::End(_) => {}
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use timeline::{Frame, Grid, Rendition, Span, TrackId};
+use timeline::{Frame, Grid, Rendition, Span, Stills, TrackId};
 
 use crate::line::Start;
 use crate::sound;
@@ -22,12 +22,17 @@ pub enum OutOfStep {
     NoKeyframe { track: TrackId, slot: i64 },
     #[error("track {0} is too far ahead of the other rungs")]
     TooFarAhead(TrackId),
+    #[error("a second still of segment {0}")]
+    StillAgain(u64),
 }
 
 pub struct Barrier {
     grid: Grid,
     rungs: Vec<Rung>,
     audio: TrackId,
+    stills: TrackId,
+    /// The first segment whose still was not released.
+    next_still: u64,
     next: Start,
     /// The child is new: each of its rungs begins with an IDR.
     begun: i64,
@@ -39,7 +44,7 @@ struct Rung {
 }
 
 impl Barrier {
-    pub fn new(grid: Grid, ladder: &[Rendition], start: Start) -> Option<Self> {
+    pub fn new(grid: Grid, ladder: &[Rendition], stills: Stills, start: Start) -> Option<Self> {
         let rungs: Vec<Rung> = ladder
             .iter()
             .filter(|rendition| rendition.is_video())
@@ -53,6 +58,8 @@ impl Barrier {
             grid,
             rungs,
             audio,
+            stills: stills.id,
+            next_still: grid.msn(grid.slot_start(start.slot)),
             next: start,
             begun: start.slot,
         })
@@ -61,6 +68,11 @@ impl Barrier {
     /// The first slot and audio frame that were not released.
     pub fn next(&self) -> Start {
         self.next
+    }
+
+    /// The first segment whose still was not released.
+    pub fn next_still(&self) -> u64 {
+        self.next_still
     }
 
     /// Another child takes over at [`Barrier::next`]; what only some rungs had is forgotten.
@@ -77,6 +89,9 @@ impl Barrier {
             release(frame);
             return Ok(());
         }
+        if frame.track == self.stills {
+            return self.still(frame, release);
+        }
         self.keep(frame)?;
         while self.rungs.iter().all(|rung| !rung.waiting.is_empty()) {
             self.next.slot += 1;
@@ -85,6 +100,17 @@ impl Barrier {
                 .filter_map(|rung| rung.waiting.pop_front())
                 .for_each(&mut release);
         }
+        Ok(())
+    }
+
+    /// Stills wait for nobody, and nobody for them.
+    fn still(&mut self, frame: Frame, mut release: impl FnMut(Frame)) -> Result<(), OutOfStep> {
+        let msn = self.grid.msn(frame.at);
+        if msn < self.next_still {
+            return Err(OutOfStep::StillAgain(msn));
+        }
+        self.next_still = msn + 1;
+        release(frame);
         Ok(())
     }
 
@@ -126,6 +152,11 @@ mod tests {
     use timeline::{Media, MediaTime};
 
     const AUDIO: u32 = 3;
+    const STILLS: Stills = Stills {
+        id: TrackId(4),
+        width: 256,
+        height: 144,
+    };
 
     fn barrier() -> Barrier {
         let rendition = |id: u32| Rendition {
@@ -147,7 +178,8 @@ mod tests {
             average_bandwidth: 1,
             init: Bytes::new(),
         };
-        Barrier::new(Grid::default(), &[1, 2, AUDIO].map(rendition), Start::default()).unwrap()
+        let ladder = [1, 2, AUDIO].map(rendition);
+        Barrier::new(Grid::default(), &ladder, STILLS, Start::default()).unwrap()
     }
 
     fn frame(track: u32, ticks: i64, keyframe: bool) -> Frame {
@@ -198,6 +230,18 @@ mod tests {
         );
         assert_eq!(offer(&mut b, 1, 3000, true), []);
         assert_eq!(offer(&mut b, 2, 3000, true), [(1, 3000), (2, 3000)]);
+    }
+
+    #[test]
+    fn a_still_waits_for_nobody_and_comes_once() {
+        let mut b = barrier();
+        assert_eq!(offer(&mut b, 4, 48 * 3000, true), [(4, 48 * 3000)]);
+        assert_eq!((b.next(), b.next_still()), (Start::default(), 1));
+        b.restart();
+        let again = b.offer(frame(4, 50 * 3000, true), |_| {});
+        assert_eq!(again, Err(OutOfStep::StillAgain(0)));
+        assert_eq!(offer(&mut b, 4, 3 * 288_000, true), [(4, 3 * 288_000)]);
+        assert_eq!(b.next_still(), 4);
     }
 
     #[test]

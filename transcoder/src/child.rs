@@ -25,6 +25,7 @@ use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 use crate::encode::{Encoded, Ladder};
 use crate::line::{Due, Start};
 use crate::picture::Face;
+use crate::stills::{self, Shutter};
 use crate::wire::{self, FromChild, Job, Report, ToChild};
 use crate::{Config, Error, slate};
 
@@ -70,6 +71,7 @@ async fn converse(socket: StdUnixStream) -> Result<(), Error> {
         config,
         job,
         start,
+        first_still,
         caught_up,
         sound_shift_ms,
     } = wire::decode(&first.map_err(Error::Socket)?)?
@@ -80,7 +82,7 @@ async fn converse(socket: StdUnixStream) -> Result<(), Error> {
     tokio::spawn(hear(read, records));
     let (to_parent, outgoing) = mpsc::channel(FRAMES_WAITING);
     let speaker = tokio::spawn(speak(FramedWrite::new(write, wire::codec()), outgoing));
-    let line = Line::begin(config, job, start, to_parent)?;
+    let line = Line::begin(config, job, start, first_still, to_parent)?;
     line.studio.line().shift_sound(sound_shift_ms);
     if let Some(caught_up) = caught_up {
         line.studio.line().hold(caught_up, now() + CATCH_UP);
@@ -131,6 +133,7 @@ struct Line {
     /// Before the ladder, so that it is dropped first: an encoder that waits to put a frame out would never stop.
     encoded: mpsc::Receiver<Encoded>,
     ladder: Ladder,
+    shutter: Shutter,
     slate: gstreamer::Buffer,
     /// Stands for the slate until the line has shown a picture.
     opening: Option<gstreamer::Buffer>,
@@ -144,12 +147,14 @@ impl Line {
         config: Config,
         job: Job,
         start: Start,
+        first_still: u64,
         to_parent: mpsc::Sender<FromChild>,
     ) -> Result<Self, Error> {
         config.check()?;
         let canvas = Ladder::canvas(&config);
         let moved = Arc::new(Notify::new());
         let (out, encoded) = mpsc::channel(FRAMES_WAITING);
+        let stills_out = out.clone();
         let studio = Arc::new(Studio::new(&config, &job, start, moved.clone()));
         // The slates are drawn while the encoders start: viewers wait for both.
         let (ladder, slates) = std::thread::scope(|scope| {
@@ -162,8 +167,9 @@ impl Line {
             source: Source::new(canvas.clone(), studio.clone()),
             slate,
             opening,
+            shutter: Shutter::start(&config, job.grid, first_still, stills_out)?,
             ladder: ladder?,
-            announcer: Announcer::new(config.rungs.len() + 1),
+            announcer: Announcer::new(config.rungs.len() + 1, stills::stills(&config)),
             studio,
             encoded,
             to_parent,
@@ -216,18 +222,20 @@ impl Line {
             match due {
                 None => return Ok(false),
                 Some(Due::Sound { frame, samples }) => self.ladder.sound(frame, &samples)?,
-                Some(Due::Slot { slot, face }) => match &face {
-                    Face::Fresh(canvas) | Face::Repeat(canvas) => {
-                        self.opening = None;
-                        self.ladder.picture(slot, canvas)?;
-                    }
-                    Face::Slate => {
-                        let slate = self.opening.as_ref().unwrap_or(&self.slate);
-                        self.ladder.picture(slot, slate)?;
-                    }
-                },
+                Some(Due::Slot { slot, face }) => {
+                    let canvas = match &face {
+                        Face::Fresh(canvas) | Face::Repeat(canvas) => {
+                            self.opening = None;
+                            canvas
+                        }
+                        Face::Slate => self.opening.as_ref().unwrap_or(&self.slate),
+                    };
+                    self.ladder.picture(slot, canvas)?;
+                    self.shutter.picture(slot, canvas);
+                }
                 Some(Due::Over) => {
                     self.ladder.finish()?;
+                    self.shutter.finish();
                     return Ok(true);
                 }
             }
@@ -304,6 +312,6 @@ fn now() -> WallTime {
 }
 
 /// Goes into the parent's log. Unlike `eprintln!` it does not panic when nobody reads.
-fn log(words: std::fmt::Arguments<'_>) {
+pub fn log(words: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{words}");
 }

@@ -57,6 +57,8 @@ const PRESETS: [&str; 9] = [
 
 /// The name of the audio rendition.
 pub(crate) const AUDIO: &str = "audio";
+/// The folder of the stills.
+const STILLS: &str = "thumbs";
 
 impl Default for Config {
     fn default() -> Self {
@@ -112,7 +114,7 @@ impl Config {
         for rung in &self.rungs {
             let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             if rung.name.is_empty()
-                || rung.name == AUDIO
+                || [AUDIO, STILLS].contains(&rung.name.as_str())
                 || rung.name.len() > 32
                 || !rung.name.chars().all(plain)
             {

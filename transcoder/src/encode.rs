@@ -322,7 +322,7 @@ fn audio_out(
 
 /// Sends on what `encoded` makes of each sample. The channel is bounded: when the parent does not read, the
 /// encoders wait, and the line lags and says so.
-fn each_sample(
+pub fn each_sample(
     sink: &AppSink,
     out: mpsc::Sender<Encoded>,
     mut encoded: impl FnMut(&gst::Sample) -> Result<Vec<Encoded>, Error> + Send + 'static,
@@ -396,7 +396,7 @@ fn push(source: &AppSrc, buffer: gst::Buffer) -> Result<(), Error> {
         .map_err(|e| Error::GStreamer(format!("an encoder is gone: {e}")))
 }
 
-fn named<T: IsA<gst::Element>>(pipeline: &gst::Pipeline, name: &str) -> Result<T, Error> {
+pub fn named<T: IsA<gst::Element>>(pipeline: &gst::Pipeline, name: &str) -> Result<T, Error> {
     pipeline
         .by_name(name)
         .and_then(|element| element.downcast().ok())
@@ -414,12 +414,12 @@ fn codec_data(sample: &gst::Sample) -> Option<Bytes> {
     )
 }
 
-fn payload(buffer: &gst::BufferRef) -> Option<Bytes> {
+pub fn payload(buffer: &gst::BufferRef) -> Option<Bytes> {
     Some(Bytes::copy_from_slice(&buffer.map_readable().ok()?))
 }
 
 /// x264enc moves its timestamps 1,000 hours up to have room for negative DTS; the running time stays.
-fn running_time(sample: &gst::Sample, buffer: &gst::BufferRef) -> Option<MediaTime> {
+pub fn running_time(sample: &gst::Sample, buffer: &gst::BufferRef) -> Option<MediaTime> {
     let segment = sample.segment()?.downcast_ref::<ClockTime>()?;
     segment.to_running_time(buffer.pts()?).map(media_time)
 }
@@ -429,7 +429,7 @@ fn media_time(time: ClockTime) -> MediaTime {
 }
 
 /// Nothing on the line stands before the origin.
-fn clock_time(at: MediaTime) -> ClockTime {
+pub fn clock_time(at: MediaTime) -> ClockTime {
     ClockTime::from_nseconds((at - MediaTime::ZERO).nanos().max(0) as u64)
 }
 

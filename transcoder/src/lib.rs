@@ -2,7 +2,7 @@
 //!
 //! The line is driven by the clock, not by the input: the slot for capture time `t` leaves at `t + D`, filled
 //! with the picture captured last at or before `t`. The grid is plain Rust ([`line`], [`picture`], [`sound`]:
-//! time is an argument); GStreamer decodes what comes in ([`decode`]) and encodes what goes out ([`encode`]).
+//! time is an argument); GStreamer decodes what comes in ([`decode`]) and encodes what goes out ([`encode`], [`stills`]).
 //!
 //! C code that decodes what strangers send crashes alone: it runs in a child process ([`child`]), which
 //! [`run`] supervises. A respawned child encodes the slots that are missing, then goes live.
@@ -21,6 +21,7 @@ mod picture;
 mod report;
 mod slate;
 mod sound;
+mod stills;
 mod supervisor;
 mod wire;
 

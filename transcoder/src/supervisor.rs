@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use timeline::feed::{Consumer, Producer, Record};
-use timeline::{Frame, MediaTime, Rendition, Span, WallTime};
+use timeline::{Frame, MediaTime, Rendition, Span, Stills, WallTime};
 use tokio::time::Instant;
 
 use crate::backlog::Backlog;
@@ -168,6 +168,7 @@ impl Supervisor {
             config,
             job,
             start,
+            first_still: self.first_still(),
             caught_up,
             sound_shift_ms: self.sound_shift_ms,
         });
@@ -236,7 +237,7 @@ impl Supervisor {
 
     fn take(&mut self, message: FromChild, watchdog: &mut Watchdog) -> Result<(), String> {
         match message {
-            FromChild::Renditions(ladder) => self.announce(ladder),
+            FromChild::Ladder { renditions, stills } => self.announce(renditions, stills),
             FromChild::Frame(frame) => self.release(frame, watchdog),
             FromChild::KeyframeWanted => {
                 self.request_keyframe();
@@ -252,16 +253,17 @@ impl Supervisor {
         }
     }
 
-    fn announce(&mut self, ladder: Vec<Rendition>) -> Result<(), String> {
+    fn announce(&mut self, ladder: Vec<Rendition>, stills: Stills) -> Result<(), String> {
         if self.barrier.is_none() {
             self.barrier = Some(
-                Barrier::new(self.job.grid, &ladder, self.start)
+                Barrier::new(self.job.grid, &ladder, stills, self.start)
                     .ok_or("its ladder lacks pictures or sound")?,
             );
             ladder
                 .iter()
                 .cloned()
                 .map(Record::Rendition)
+                .chain([Record::Stills(stills)])
                 .for_each(|record| self.line.send(record));
             self.ladder = ladder;
         } else if self.ladder != ladder {
@@ -298,6 +300,13 @@ impl Supervisor {
     /// The first slot and audio frame that are not on the line.
     fn next(&self) -> Start {
         self.barrier.as_ref().map_or(self.start, Barrier::next)
+    }
+
+    /// The first segment whose still is not on the line.
+    fn first_still(&self) -> u64 {
+        let grid = self.job.grid;
+        let begun = grid.msn(grid.slot_start(self.start.slot));
+        self.barrier.as_ref().map_or(begun, Barrier::next_still)
     }
 
     fn finish(&self, at: MediaTime) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use timeline::feed::Record;
-use timeline::{BroadcastId, Frame, Grid, MediaTime, Rendition, Timeline};
+use timeline::{BroadcastId, Frame, Grid, MediaTime, Rendition, Stills, Timeline};
 use tokio_util::codec::LengthDelimitedCodec;
 
 use crate::line::{Counts, Start};
@@ -24,14 +24,15 @@ pub struct Job {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToChild {
-    /// The first message. `start`: the first slot and audio frame that are not on the line yet. `caught_up`: what
-    /// the publisher sent while no child was there follows at once, and holds pictures up to this capture time;
+    /// The first message. `start`: the first slot and audio frame that are not on the line yet.
+    /// `first_still`: the first segment whose still is not. `caught_up`: what the publisher sent while no child was there follows at once, and holds pictures up to this capture time;
     /// nothing is due before they are decoded. `sound_shift_ms`: by how much the sound on the line is behind its
     /// capture.
     Begin {
         config: Config,
         job: Job,
         start: Start,
+        first_still: u64,
         caught_up: Option<MediaTime>,
         sound_shift_ms: f64,
     },
@@ -44,7 +45,10 @@ pub enum ToChild {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum FromChild {
     /// The ladder, before the first frame.
-    Renditions(Vec<Rendition>),
+    Ladder {
+        renditions: Vec<Rendition>,
+        stills: Stills,
+    },
     Frame(Frame),
     /// No picture can be decoded without a keyframe.
     KeyframeWanted,
@@ -110,6 +114,7 @@ mod tests {
                 goes_on: None,
             },
             start: Start { slot: 48, audio: 75 },
+            first_still: 1,
             caught_up: Some(MediaTime::from_ticks(150_000)),
             sound_shift_ms: 240.0,
         };

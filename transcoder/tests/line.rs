@@ -60,6 +60,18 @@ fn assert_clocks(recording: &Recording, timeline: timeline::Timeline, slots: std
     }
 }
 
+/// A still of the middle of each segment, which shows what the rungs show in that slot.
+fn assert_stills(recording: &Recording, timeline: timeline::Timeline, middles: &[i64]) {
+    let stills = recording.still_clocks(timeline);
+    let slots: Vec<i64> = stills.iter().map(|(slot, _)| *slot).collect();
+    assert_eq!(slots, middles);
+    let shown = recording.clocks(&recording.renditions[0], timeline);
+    for (slot, clock) in stills {
+        assert_eq!(clock, shown[slot as usize], "slot {slot}");
+        assert!(clock.is_some(), "slot {slot} is unreadable");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn four_seconds_become_a_line() {
     let _alone = ONE_LINE.lock().await;
@@ -82,6 +94,7 @@ async fn four_seconds_become_a_line() {
     let (slots, extra) = recording.assert_unbroken(grid);
     assert_eq!((slots, extra), (121, vec![]));
     assert_clocks(&recording, timeline, 0..121);
+    assert_stills(&recording, timeline, &[48]);
     let (heard, said) = (onsets(&recording.heard()), ticks_begin(205));
     // The one at 0 falls into the first window of a decoder that just starts.
     assert_eq!((heard.len(), said.len()), (4, 5));
@@ -158,6 +171,7 @@ async fn assert_survives(sent: &str) {
     let begun = extra.first().copied().unwrap_or(96);
     assert!(begun >= 71, "{begun}");
     assert_clocks(&recording, timeline, 0..150);
+    assert_stills(&recording, timeline, &[48, 144]);
     // What the publisher sent in the meantime is not lost either.
     assert_clocks(&recording, timeline, begun..(begun + 20).min(150));
     for pid in pids(folder.path()) {

@@ -38,7 +38,7 @@ impl Source {
                         return Ok(Some((*codec, frame)));
                     }
                 }
-                Some(Record::Heard(_) | Record::Rendition(_)) => {}
+                Some(Record::Heard(_) | Record::Rendition(_) | Record::Stills(_)) => {}
                 Some(Record::End(_)) | None => self.ended = true,
             }
         }

@@ -7,12 +7,15 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::playlist;
+use crate::storyboard::Cues;
 
 /// One MSN of every rendition, in the ladder's order.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub msn: u64,
     pub segments: Vec<(playlist::Segment, Bytes)>,
+    /// Added to the storyboard since the last job.
+    pub cues: Cues,
 }
 
 pub(crate) struct Backlog {
@@ -90,6 +93,7 @@ impl Job {
             entry.gap = true;
             *body = Bytes::new();
         }
+        self.cues = Cues::default();
         self.msn
     }
 }
@@ -106,6 +110,10 @@ mod tests {
         Job {
             msn,
             segments: vec![(entry, Bytes::from_static(b"bytes"))],
+            cues: Cues {
+                text: "a cue".into(),
+                stills: vec![],
+            },
         }
     }
 
@@ -119,6 +127,7 @@ mod tests {
             let job = backlog.next().await.unwrap();
             assert_eq!((job.msn, job.segments[0].0.gap), (msn, msn < 2));
             assert_eq!(job.segments[0].1.is_empty(), msn < 2);
+            assert_eq!(job.cues.is_empty(), msn < 2);
         }
         assert!(backlog.next().await.is_none());
     }

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::meters::Meters;
 use crate::playlist;
 use crate::recording::{self, Recorder};
+use crate::storyboard::{FOLDER, STORYBOARD, still_name};
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const SLOWEST_RETRY: Duration = Duration::from_secs(5);
@@ -27,6 +28,8 @@ pub(crate) struct Presented {
     pub lanes: Vec<Lane>,
     /// The playlists beside the renditions: `index.m3u8`, `audio.m3u8`.
     pub multivariants: Vec<(&'static str, Bytes)>,
+    /// The storyboard up to its first cue, if the line has stills.
+    pub storyboard: Option<String>,
 }
 
 pub(crate) struct Lane {
@@ -123,11 +126,15 @@ impl Writer {
         .await?;
         let mut recorder = presented.recorder();
         let mut announced = false;
+        let mut storyboard = presented.storyboard.clone();
         while let Some(job) = self.backlog.next().await {
             self.keep(presented, &job).await?;
             presented.record(&mut recorder, &job);
             for (playlist, (entry, _)) in playlists.iter_mut().zip(&job.segments) {
                 playlist.add(entry);
+            }
+            if let Some(text) = &mut storyboard {
+                text.push_str(&job.cues.text);
             }
             self.kept.fetch_max(job.msn + 1, Ordering::Release);
             let waiting = self.backlog.len();
@@ -135,6 +142,7 @@ impl Writer {
             // Playlists are written when there is nothing more urgent.
             if waiting == 0 {
                 self.publish(presented, playlists, "").await?;
+                self.publish_storyboard(&storyboard).await?;
                 if !announced {
                     self.announce(presented).await?;
                     announced = true;
@@ -146,6 +154,7 @@ impl Writer {
             self.put("", recording::INDEX, index.into()).await?;
         }
         self.publish(presented, playlists, END).await?;
+        self.publish_storyboard(&storyboard).await?;
         if !announced {
             self.announce(presented).await?;
         }
@@ -160,6 +169,9 @@ impl Writer {
             .filter(|(_, (entry, _))| !entry.gap);
         try_join_all(segments.map(|(lane, (entry, body))| self.put(&lane.name, &entry.uri, body.clone())))
             .await?;
+        for (msn, still) in &job.cues.stills {
+            self.put(FOLDER, &still_name(*msn), still.clone()).await?;
+        }
         Ok(())
     }
 
@@ -180,6 +192,14 @@ impl Writer {
         };
         try_join_all(texts.map(put)).await?;
         Ok(())
+    }
+
+    /// After the playlists: its cues are of segments that are listed.
+    async fn publish_storyboard(&self, storyboard: &Option<String>) -> Result<(), GaveUp> {
+        match storyboard {
+            Some(text) => self.put(FOLDER, STORYBOARD, text.clone().into()).await,
+            None => Ok(()),
+        }
     }
 
     /// The multivariant playlists come last: they lead to what is there.

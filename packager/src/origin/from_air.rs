@@ -9,8 +9,10 @@ use super::immutable::Immutable;
 use super::reply::{self, Cache, Problem, accepts_gzip};
 use super::resource::Resource;
 use crate::air::{Air, Front, Impatient, State};
+use crate::archive::content_type;
 use crate::listing::{Version, part_name, segment_name};
 use crate::playlist::CONTENT_TYPE;
+use crate::storyboard::{self, still_name};
 use crate::text::Text;
 
 /// `None`: only the archive can have it.
@@ -38,6 +40,8 @@ pub async fn serve(
         Resource::Init(rendition, name) => Ok(init(air, rendition, name, headers)),
         Resource::Segment(rendition, msn) => segment(air, rendition, msn, headers),
         Resource::Part(rendition, index) => part(air, rendition, index, headers).await.map(Some),
+        Resource::Storyboard => Ok(storyboard(air, headers)),
+        Resource::Still(msn) => Ok(still(air, msn, headers)),
         Resource::File | Resource::Recording => Ok(None),
     }
 }
@@ -61,6 +65,9 @@ async fn multivariant(
 
 /// After the end nothing changes but by an edit of the recording.
 pub const ENDED: Cache = Cache::Seconds(300);
+
+/// While it grows by a cue a segment. Previews are looked at twice, not at once.
+pub const STORYBOARD: Cache = Cache::Seconds(3);
 
 /// The front once a whole segment is listed in all renditions: the first answer is held until then.
 async fn presented(air: &Air) -> Result<std::sync::Arc<Front>, Problem> {
@@ -237,6 +244,32 @@ async fn part(
         cache: Cache::Immutable { seconds: 60 },
     };
     Ok(part.reply(body, headers))
+}
+
+fn storyboard(air: &Air, headers: &HeaderMap) -> Option<Response> {
+    let sheet = air.album.sheet()?;
+    let gzipped = accepts_gzip(headers);
+    let cache = match air.front().state {
+        State::Ended => ENDED,
+        State::Live | State::Gone => STORYBOARD,
+    };
+    Some(reply::text(
+        sheet.text(gzipped),
+        gzipped,
+        content_type(storyboard::STORYBOARD),
+        cache,
+    ))
+}
+
+/// What has left memory is in the archive.
+fn still(air: &Air, msn: u64, headers: &HeaderMap) -> Option<Response> {
+    let (name, body) = (still_name(msn), air.album.still(msn)?);
+    let still = Immutable {
+        name: &name,
+        content_type: content_type(&name),
+        cache: Cache::YEAR,
+    };
+    Some(still.reply(body, headers))
 }
 
 fn lane(front: &Front, rendition: &str) -> Option<usize> {

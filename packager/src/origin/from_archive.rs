@@ -7,12 +7,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use timeline::{Archive, ArchiveError, BroadcastId, Grid, Object, Span, TICKS_PER_SECOND};
 
-use super::from_air::ENDED;
+use super::from_air::{ENDED, STORYBOARD};
 use super::immutable::{Immutable, Portion};
 use super::reply::{self, Cache, Problem, accepts_gzip};
 use super::resource::Resource;
 use crate::archive::content_type;
 use crate::listing::segment_name;
+use crate::storyboard::still_name;
 use crate::text::gzip;
 
 const END: &str = "#EXT-X-ENDLIST\n";
@@ -27,6 +28,7 @@ pub async fn serve(
     match Resource::of(path) {
         Resource::Init(_, name) => immutable(archive, &key, name, headers).await,
         Resource::Segment(_, msn) => immutable(archive, &key, &segment_name(msn), headers).await,
+        Resource::Still(msn) => immutable(archive, &key, &still_name(msn), headers).await,
         resource => changing(archive, &key, resource, headers).await,
     }
 }
@@ -79,6 +81,7 @@ async fn changing(
         Resource::Multivariant | Resource::AudioOnly => {
             compressed(body, &content_type, Cache::Seconds(2), headers).await
         }
+        Resource::Storyboard => compressed(body, &content_type, STORYBOARD, headers).await,
         Resource::File if content_type == "application/json" => {
             compressed(body, &content_type, Cache::Seconds(1), headers).await
         }

@@ -2,6 +2,8 @@
 
 use timeline::PartIndex;
 
+use crate::storyboard;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resource<'a> {
     /// `index.m3u8`
@@ -20,6 +22,10 @@ pub enum Resource<'a> {
     Segment(&'a str, u64),
     /// `{rendition}/{msn}.{part}.m4s`
     Part(&'a str, PartIndex),
+    /// `thumbs/storyboard.vtt`
+    Storyboard,
+    /// `thumbs/{msn}.jpg`
+    Still(u64),
     /// Anything else, which only the archive can know.
     File,
 }
@@ -30,9 +36,18 @@ impl Resource<'_> {
             None if path == "index.m3u8" => Resource::Multivariant,
             None if path == "audio.m3u8" => Resource::AudioOnly,
             None if path == "recording.mp4" => Resource::Recording,
+            Some((storyboard::FOLDER, name)) => Self::in_storyboard(name),
             Some((rendition, name)) if !name.contains('/') => Self::in_rendition(rendition, name),
             _ => Resource::File,
         }
+    }
+
+    fn in_storyboard<'a>(name: &str) -> Resource<'a> {
+        if name == storyboard::STORYBOARD {
+            return Resource::Storyboard;
+        }
+        let msn = name.strip_suffix(".jpg").and_then(number);
+        msn.map_or(Resource::File, Resource::Still)
     }
 
     fn in_rendition<'a>(rendition: &'a str, name: &'a str) -> Resource<'a> {
@@ -85,6 +100,10 @@ mod tests {
             ("audio/+1.m4s", Resource::File),
             ("audio/99999999999999999999.m4s", Resource::File),
             ("audio/1.2.3.m4s", Resource::File),
+            ("thumbs/storyboard.vtt", Resource::Storyboard),
+            ("thumbs/17.jpg", Resource::Still(17)),
+            ("thumbs/017.jpg", Resource::File),
+            ("thumbs/x.vtt", Resource::File),
             ("broadcast.json", Resource::File),
             ("files/a/b.pdf", Resource::File),
             ("", Resource::File),

@@ -1,6 +1,6 @@
 //! The ladder is announced whole, before the first frame of any rendition.
 
-use timeline::Rendition;
+use timeline::{Rendition, Stills};
 
 use crate::Error;
 use crate::encode::{Encoded, MAX_IN_FLIGHT};
@@ -9,6 +9,7 @@ use crate::wire::FromChild;
 pub struct Announcer {
     /// How many renditions the ladder has.
     ladder: usize,
+    stills: Stills,
     /// Those known so far, until all are.
     known: Option<Vec<Rendition>>,
     /// Frames of renditions that were faster than others.
@@ -17,9 +18,10 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    pub fn new(ladder: usize) -> Self {
+    pub fn new(ladder: usize, stills: Stills) -> Self {
         Announcer {
             ladder,
+            stills,
             known: Some(Vec::new()),
             held: Vec::new(),
             finished: 0,
@@ -38,9 +40,9 @@ impl Announcer {
         Ok(Vec::new())
     }
 
-    /// Whether every rendition has come to its end.
+    /// Whether every rendition, and the stills, have come to their end.
     pub fn is_finished(&self) -> bool {
-        self.finished == self.ladder
+        self.finished == self.ladder + 1
     }
 
     fn learn(&mut self, rendition: Rendition) -> Vec<FromChild> {
@@ -52,7 +54,10 @@ impl Announcer {
             return Vec::new();
         }
         known.sort_by_key(|rendition| rendition.id);
-        let announcement = self.known.take().map(FromChild::Renditions);
+        let announcement = self.known.take().map(|ladder| FromChild::Ladder {
+            renditions: ladder,
+            stills: self.stills,
+        });
         announcement.into_iter().chain(self.held.drain(..)).collect()
     }
 
@@ -71,6 +76,12 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use timeline::{Frame, Media, MediaTime, TrackId};
+
+    const STILLS: Stills = Stills {
+        id: TrackId(3),
+        width: 256,
+        height: 144,
+    };
 
     fn rendition(id: u32) -> Rendition {
         let media = Media::Audio {
@@ -100,16 +111,20 @@ mod tests {
 
     #[test]
     fn all_renditions_come_before_the_first_frame_of_any() {
-        let mut announcer = Announcer::new(2);
+        let mut announcer = Announcer::new(2, STILLS);
         assert_eq!(announcer.take(Encoded::Rendition(rendition(2))).unwrap(), []);
         assert_eq!(announcer.take(Encoded::Frame(frame(2))).unwrap(), []);
         let all = announcer.take(Encoded::Rendition(rendition(1))).unwrap();
-        let renditions = FromChild::Renditions(vec![rendition(1), rendition(2)]);
-        assert_eq!(all, [renditions, FromChild::Frame(frame(2))]);
+        let ladder = FromChild::Ladder {
+            renditions: vec![rendition(1), rendition(2)],
+            stills: STILLS,
+        };
+        assert_eq!(all, [ladder, FromChild::Frame(frame(2))]);
         assert_eq!(
             announcer.take(Encoded::Frame(frame(1))).unwrap(),
             [FromChild::Frame(frame(1))]
         );
+        announcer.take(Encoded::Finished).unwrap();
         announcer.take(Encoded::Finished).unwrap();
         assert!(!announcer.is_finished());
         announcer.take(Encoded::Finished).unwrap();
@@ -118,7 +133,7 @@ mod tests {
 
     #[test]
     fn an_encoder_that_is_silent_is_a_fault() {
-        let mut announcer = Announcer::new(2);
+        let mut announcer = Announcer::new(2, STILLS);
         let outcome = (0..1000).try_for_each(|_| announcer.take(Encoded::Frame(frame(1))).map(drop));
         assert!(outcome.is_err());
     }

@@ -45,7 +45,7 @@ impl Source {
             Record::TrackEnded(id) => self.end(id),
             Record::Heard(at) => self.studio.line().heard(at),
             Record::Frame(frame) => self.frame(&frame),
-            Record::Rendition(_) | Record::End(_) => {}
+            Record::Rendition(_) | Record::Stills(_) | Record::End(_) => {}
         }
     }
 

@@ -9,7 +9,7 @@ use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSrc};
 use timeline::feed::{Consumer, Policy, Producer, Record};
 use timeline::{
-    BroadcastId, Codec, Frame, Grid, Media, MediaTime, Rendition, Span, Timeline, Track, TrackId,
+    BroadcastId, Codec, Frame, Grid, Media, MediaTime, Rendition, Span, Stills, Timeline, Track, TrackId,
 };
 use timeline::{TICKS_PER_SECOND, WallTime};
 use transcoder::lecture::picture_clock;
@@ -156,6 +156,7 @@ pub async fn publish(source: &Producer, timeline: Timeline, mut frames: Vec<Fram
 #[derive(Default)]
 pub struct Recording {
     pub renditions: Vec<Rendition>,
+    pub stills: Option<Stills>,
     pub frames: Vec<Frame>,
     pub end: Option<MediaTime>,
 }
@@ -171,6 +172,9 @@ impl Recording {
                     Record::Rendition(rendition) => {
                         assert!(recording.frames.is_empty(), "renditions come first");
                         recording.renditions.push(rendition);
+                    }
+                    Record::Stills(stills) => {
+                        assert!(recording.stills.replace(stills).is_none(), "announced once");
                     }
                     Record::Frame(frame) => recording.frames.push(frame),
                     Record::End(at) => recording.end = Some(at),
@@ -258,6 +262,26 @@ impl Recording {
             .iter()
             .map(|(luma, _)| Some(clock(luma)? - timeline.origin().unix_millis()))
             .collect()
+    }
+
+    /// The slot and the picture clock of each still, as media time in milliseconds.
+    pub fn still_clocks(&self, timeline: Timeline) -> Vec<(i64, Option<i64>)> {
+        let Stills { id, width, height } = self.stills.expect("stills are announced");
+        let (width, height) = (width as usize, height as usize);
+        let raw = format!("jpegdec ! videoconvert ! video/x-raw,format=GRAY8,width={width},height={height}");
+        let stills = self.track(id);
+        let pictures = through(
+            &raw,
+            Some(gst::Caps::new_empty_simple("image/jpeg")),
+            stills.iter().map(|still| still.payload.clone()).collect(),
+        );
+        assert_eq!(pictures.len(), stills.len(), "each still is a picture");
+        let clock = |luma: &Bytes| picture_clock::read(luma, width, width, height);
+        let clocks = pictures
+            .iter()
+            .map(|(luma, _)| Some(clock(luma)? - timeline.origin().unix_millis()));
+        let slots = stills.iter().map(|still| still.at.ticks() / 3000);
+        slots.zip(clocks).collect()
     }
 
     /// The sound as a player hears it, one channel, from 0 on.

@@ -4,6 +4,7 @@ mod archive;
 mod end;
 mod objects;
 mod playlists;
+mod storyboard;
 mod waiting;
 
 use std::sync::atomic::Ordering;
