@@ -116,6 +116,10 @@ describe('killed and started again', () => {
     const { text, details } = await playlist(before_.all[0].name);
     assert.match(text, /#EXT-X-ENDLIST/);
     assert.equal(details.startSN, 0);
+    const storyboard = await (await lectern.get(`/broadcasts/${ID}/thumbs/storyboard.vtt`)).text();
+    const pictured = [...storyboard.matchAll(/^(\d+)\.jpg/gm)].map(([, msn]) => Number(msn));
+    const whole = details.fragments.filter(({ gap, duration }) => !gap && duration > 3).map(({ sn }) => sn);
+    assert.deepEqual(pictured.filter((msn) => whole.includes(msn)), whole, 'a picture beside the seek bar for each, before the hole and behind it');
     const broadcast = await lectern.broadcast(ID);
     const seconds = details.fragments.reduce((sum, { duration }) => sum + duration, 0);
     assert.ok(Math.abs(broadcast.duration / 90_000 - seconds) < 0.5, `${broadcast.duration / 90_000} s, listed ${seconds} s`);

@@ -21,6 +21,7 @@ import { HlsEngine } from './hls-engine';
 import css from './lectern-player.css?inline';
 import { NativeEngine } from './native-engine';
 import { Renditions } from './renditions';
+import { Storyboard } from './storyboard';
 
 const TICK_MS = 250;
 /** A jump back by more than this is somebody who rewinds; less is hls.js that nudges the playhead over a gap. */
@@ -51,6 +52,9 @@ export class LecternPlayer extends LitElement implements Playhead {
   #moving = false;
   /** It was played to its end, whether or not the video knows. */
   #over = false;
+  #storyboard: Storyboard | null = null;
+  /** The moment under the pointer on the seek bar, in the video's time. */
+  #previewS: number | null = null;
 
   constructor() {
     super();
@@ -159,6 +163,7 @@ export class LecternPlayer extends LitElement implements Playhead {
     // Chromium says "maybe" to HLS, and then plays it a minute late: the browser's own only where there is no other way.
     const engine = Hls.isSupported() ? new HlsEngine(video, broadcast.hls) : new NativeEngine(video, broadcast.hls);
     this.#engine = engine;
+    this.#storyboard = new Storyboard(video, broadcast.hls);
     engine.addEventListener('levels', () => this.#renditions.replace(engine.levels));
     engine.addEventListener('trouble', (event) => this.#troubled((event as CustomEvent<string | null>).detail));
     engine.addEventListener('over', () => this.#finish(video));
@@ -240,6 +245,22 @@ export class LecternPlayer extends LitElement implements Playhead {
     this.requestUpdate();
   }
 
+  readonly #preview = async (event: CustomEvent<number | null>): Promise<void> => {
+    const [range, timeS] = [event.currentTarget, event.detail];
+    this.#previewS = timeS;
+    this.requestUpdate();
+    const fresh = timeS !== null && (await this.#storyboard?.lookAt(timeS));
+    // media-chrome looked for the picture before it was there.
+    if (fresh && this.#previewS === timeS) range?.dispatchEvent(new CustomEvent(event.type, { detail: timeS, bubbles: true, composed: true }));
+  };
+
+  /** As a place in the lecture, which may have begun before the first segment that is there. */
+  get #previewTime(): string {
+    const origin = this.broadcast?.origin;
+    const zeroS = origin == null ? null : this.#engine?.timeOf(origin);
+    return this.#previewS === null ? '' : clockTime(this.#previewS - (zeroS ?? 0));
+  }
+
   #choose(index: number): void {
     if (this.#engine instanceof HlsEngine) this.#engine.level = index;
   }
@@ -273,7 +294,10 @@ export class LecternPlayer extends LitElement implements Playhead {
           <media-playback-rate-menu slot="submenu" hidden rates=${RATES}><div slot="title">Speed</div></media-playback-rate-menu>
         </media-settings-menu-item>
       </media-settings-menu>
-      <media-time-range></media-time-range>
+      <media-time-range @mediapreviewrequest=${this.#preview}>
+        <media-preview-thumbnail slot="preview"></media-preview-thumbnail>
+        <span slot="preview" class="preview-time">${this.#previewTime}</span>
+      </media-time-range>
       <media-control-bar>
         <media-play-button></media-play-button>
         <media-mute-button></media-mute-button>
