@@ -226,7 +226,10 @@ export class LecternPlayer extends LitElement implements Playhead {
 
   #jumped(video: HTMLVideoElement): void {
     this.#moving = this.#over = false;
-    if (this.#engine?.live && this.#lastTimeS - video.currentTime > REWOUND_S) this.#follow(false);
+    const [backS, edge] = [this.#lastTimeS - video.currentTime, this.#engine?.live ? this.#engine.edge : null];
+    // Whoever drags the seek bar goes back in small steps.
+    const behindS = edge && backS > 0 ? edge.latencyS - edge.targetS : 0;
+    if (edge && Math.max(backS, behindS) > REWOUND_S) this.#follow(false);
     this.#moved();
   }
 
