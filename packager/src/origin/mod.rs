@@ -30,10 +30,10 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::kept::Kept;
 use crate::listing::Promises;
-use crate::meters;
+use crate::meters::Served;
 use crate::packaging::{Packaged, Packaging};
 use reply::Problem;
-use resource::Resource;
+pub use resource::Resource;
 
 /// Packages broadcasts and serves them. Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +44,7 @@ struct Inner {
     archive: Arc<dyn Archive>,
     /// The broadcasts in memory: on air, or ended a moment ago.
     on_air: RwLock<HashMap<BroadcastId, Arc<Air>>>,
+    served: Served,
 }
 
 impl Origin {
@@ -52,6 +53,7 @@ impl Origin {
             config,
             archive,
             on_air: RwLock::default(),
+            served: Served::default(),
         }))
     }
 
@@ -243,16 +245,14 @@ async fn serve(
         // Ranges are defined for GET alone (RFC 9110 14.2).
         headers.remove(header::RANGE);
     }
-    let answer = match path {
-        Ok(Path((id, path))) => {
-            origin
-                .answer(&id, &path, query.as_deref().unwrap_or(""), &headers)
-                .await
-        }
-        Err(_) => Err(Problem::not_found("there is no such path")),
+    let Ok(Path((id, path))) = path else {
+        return Problem::not_found("there is no such path").into_response();
     };
+    let query = query.as_deref().unwrap_or("");
+    let answer = origin.answer(&id, &path, query, &headers).await;
     let response = answer.unwrap_or_else(IntoResponse::into_response);
-    meters::served(response.body().size_hint().lower());
+    let bytes = response.body().size_hint().lower();
+    origin.0.served.count(&Resource::of(&path), bytes);
     response
 }
 
