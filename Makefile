@@ -3,7 +3,7 @@
 NPM_CI = npm ci --no-audit --no-fund --loglevel=error
 PLAYER_SOURCES = $(shell find player -type f -not -path 'player/node_modules/*' -not -path 'player/dist/*')
 
-.PHONY: run test check unit stories soak player fmt clean
+.PHONY: run test check unit stories soak bench player fmt clean
 
 run: player
 	cargo build --release
@@ -31,6 +31,10 @@ stories: player install-test
 soak: player install-test
 	cargo build --workspace --all-targets --quiet
 	cd tests && npm run setup && npm run soak -- 10
+
+# What it costs: figures, nothing asserted (tests/bench/README.md). One of them: make bench BENCH=origin
+bench: player install-test
+	tests/bench/run.sh $(BENCH)
 
 player: player/dist/index.html
 

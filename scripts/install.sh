@@ -8,7 +8,8 @@ run=(build-essential pkg-config ca-certificates
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
   gstreamer1.0-plugins-ugly gstreamer1.0-libav fonts-dejavu-core)
 # git: cargo-deny reads the tree through it. python3-venv: aiortc, an independent WHIP publisher.
-test=(git chromium ffmpeg python3 python3-venv)
+# nginx: a CDN edge.
+test=(git chromium ffmpeg python3 python3-venv nginx-light libnginx-mod-http-lua)
 
 case "${1:-run}" in
   run) wanted=("${run[@]}") ;;

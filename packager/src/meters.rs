@@ -3,6 +3,8 @@
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use timeline::BroadcastId;
 
+use crate::origin::Resource;
+
 #[derive(Clone)]
 pub struct Meters {
     pub parts: Counter,
@@ -54,7 +56,36 @@ impl Meters {
     }
 }
 
-/// Bytes of all bodies, of every broadcast.
-pub fn served(bytes: u64) {
-    counter!("lectern_packager_served_bytes_total").increment(bytes);
+/// What is served, of every broadcast: a handle each, as looking one up costs more than counting.
+pub struct Served {
+    bytes: Counter,
+    /// By kind of resource.
+    requests: [Counter; KINDS.len()],
+}
+
+const KINDS: [&str; 6] = ["multivariant", "playlist", "init", "segment", "part", "file"];
+
+impl Default for Served {
+    fn default() -> Served {
+        Served {
+            bytes: counter!("lectern_packager_served_bytes_total"),
+            requests: KINDS.map(|kind| counter!("lectern_packager_requests_total", "kind" => kind)),
+        }
+    }
+}
+
+impl Served {
+    /// An answer to a request for `resource`, whatever its status, with a body of so many bytes.
+    pub fn count(&self, resource: &Resource<'_>, bytes: u64) {
+        self.bytes.increment(bytes);
+        let kind = match resource {
+            Resource::Multivariant | Resource::AudioOnly => 0,
+            Resource::Playlist(_) => 1,
+            Resource::Init(..) => 2,
+            Resource::Segment(..) => 3,
+            Resource::Part(..) => 4,
+            Resource::File => 5,
+        };
+        self.requests[kind].increment(1);
+    }
 }

@@ -37,22 +37,28 @@ pub fn gzip(plain: &[u8]) -> Bytes {
 const FLUSH: usize = 4096;
 
 pub struct Rope {
-    plain: Vec<u8>,
-    /// How much of `plain` is in `deflated`.
-    flushed: usize,
-    deflated: Vec<u8>,
+    /// What is compressed already.
+    flushed: Arc<Vec<Length>>,
+    /// What is not.
+    waiting: Vec<u8>,
     deflate: Compress,
     crc: Crc,
 }
 
+/// A length of rope that does not change any more: shared by every strand that holds it.
+#[derive(Clone, Debug)]
+struct Length {
+    plain: Bytes,
+    /// Its deflate blocks, up to a whole byte.
+    deflated: Bytes,
+}
+
 impl Rope {
     pub fn new(head: &str) -> Rope {
-        let deflate = Compress::new(Compression::default(), false);
         let mut rope = Rope {
-            plain: Vec::new(),
-            flushed: 0,
-            deflated: Vec::new(),
-            deflate,
+            flushed: Arc::default(),
+            waiting: Vec::new(),
+            deflate: Compress::new(Compression::default(), false),
             crc: Crc::new(),
         };
         rope.push(head);
@@ -60,27 +66,27 @@ impl Rope {
     }
 
     pub fn push(&mut self, text: &str) {
-        self.plain.extend_from_slice(text.as_bytes());
+        self.waiting.extend_from_slice(text.as_bytes());
         self.crc.update(text.as_bytes());
-        let waiting = &self.plain[self.flushed..];
-        if waiting.len() >= FLUSH {
-            // A sync flush ends on a byte, so that another deflate stream can go on there.
-            deflate(
-                &mut self.deflate,
-                waiting,
-                &mut self.deflated,
-                FlushCompress::Sync,
-            );
-            self.flushed = self.plain.len();
+        if self.waiting.len() >= FLUSH {
+            self.flush();
         }
     }
 
-    /// The text as it stands. Copies: taken once per segment, not per version.
+    fn flush(&mut self) {
+        let plain = Bytes::from(std::mem::take(&mut self.waiting));
+        let mut deflated = Vec::new();
+        // A sync flush ends on a byte, so that another deflate stream can go on there.
+        deflate(&mut self.deflate, &plain, &mut deflated, FlushCompress::Sync);
+        let deflated = deflated.into();
+        Arc::make_mut(&mut self.flushed).push(Length { plain, deflated });
+    }
+
+    /// The text as it stands.
     pub fn strand(&self) -> Strand {
         Strand {
-            plain: Bytes::copy_from_slice(&self.plain),
-            flushed: self.flushed,
-            deflated: Bytes::copy_from_slice(&self.deflated),
+            flushed: self.flushed.clone(),
+            waiting: Bytes::copy_from_slice(&self.waiting),
             crc: Arc::new(followed_by(&Crc::new(), &self.crc)),
         }
     }
@@ -89,22 +95,25 @@ impl Rope {
 /// A rope at one moment; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Strand {
-    plain: Bytes,
-    flushed: usize,
-    deflated: Bytes,
+    flushed: Arc<Vec<Length>>,
+    waiting: Bytes,
     crc: Arc<Crc>,
 }
 
 impl Strand {
     pub fn plain_with(&self, tail: &[u8]) -> Bytes {
-        [&self.plain[..], tail].concat().into()
+        let flushed = self.flushed.iter().map(|length| &length.plain[..]);
+        let all: Vec<&[u8]> = flushed.chain([&self.waiting[..], tail]).collect();
+        all.concat().into()
     }
 
     pub fn gzip_with(&self, tail: &[u8]) -> Bytes {
-        let mut out = Vec::with_capacity(self.deflated.len() + tail.len() / 2 + 64);
+        let rest = [&self.waiting[..], tail].concat();
+        let deflated = self.flushed.iter().map(|length| &length.deflated[..]);
+        let length: usize = deflated.clone().map(<[u8]>::len).sum();
+        let mut out = Vec::with_capacity(length + rest.len() / 2 + 64);
         out.extend_from_slice(&GZIP_HEADER);
-        out.extend_from_slice(&self.deflated);
-        let rest = [&self.plain[self.flushed..], tail].concat();
+        deflated.for_each(|blocks| out.extend_from_slice(blocks));
         deflate(
             &mut Compress::new(Compression::default(), false),
             &rest,

@@ -26,9 +26,14 @@ impl Cache {
 
     fn header(self) -> HeaderValue {
         let text = match self {
+            // The most frequent: playlists wait for six target durations of the default grid, parts live for a minute.
+            Cache::Seconds(18) => return HeaderValue::from_static("public, max-age=18"),
+            Cache::Immutable { seconds: 60 } => {
+                return HeaderValue::from_static("public, max-age=60, immutable");
+            }
             Cache::Seconds(seconds) => format!("public, max-age={seconds}"),
             Cache::Immutable { seconds } => format!("public, max-age={seconds}, immutable"),
-            Cache::No => "no-store".to_owned(),
+            Cache::No => return HeaderValue::from_static("no-store"),
         };
         HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("no-store"))
     }
@@ -49,6 +54,8 @@ pub fn text(body: Bytes, gzipped: bool, content_type: &str, cache: Cache) -> Res
 pub fn object(body: Bytes, content_type: &str, cache: Cache) -> Response {
     const UNKNOWN: HeaderValue = HeaderValue::from_static("application/octet-stream");
     let mut response = Response::new(Body::from(body));
+    // Room for what is told here, of the origin, and by the server: it does not grow on the way.
+    *response.headers_mut() = HeaderMap::with_capacity(12);
     let headers = response.headers_mut();
     let told = HeaderValue::from_str(content_type).unwrap_or(UNKNOWN);
     headers.insert(header::CONTENT_TYPE, told);

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Runs the benchmarks that are named, on release builds. usage: run.sh [origin] [window] [latency]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+target="$(realpath -m "${CARGO_TARGET_DIR:-target}")/release"
+[ $# -gt 0 ] || set -- origin window latency
+
+# With the features of the whole workspace, so that nothing is built twice.
+build() { cargo build --release --workspace --quiet --bin "$1"; }
+
+for name in "$@"; do
+  printf '\n# %s\n\n' "$name"
+  case "$name" in
+    origin | window)
+      build "bench-$name"
+      "$target/bench-$name"
+      ;;
+    latency)
+      build lectern
+      (cd tests && npm run --silent setup && TEST_LECTERN="$target/lectern" node bench/latency.mjs)
+      ;;
+    *)
+      echo "there is no benchmark '$name': origin, window, latency" >&2
+      exit 2
+      ;;
+  esac
+done
