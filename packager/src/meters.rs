@@ -63,12 +63,27 @@ pub struct Served {
     requests: [Counter; KINDS.len()],
 }
 
-const KINDS: [&str; 6] = ["multivariant", "playlist", "init", "segment", "part", "file"];
+const KINDS: [&str; 9] = [
+    "multivariant",
+    "playlist",
+    "iframes",
+    "init",
+    "segment",
+    "part",
+    "storyboard",
+    "recording",
+    "file",
+];
+
+/// All bodies of all broadcasts, those that are streamed among them.
+pub fn served_bytes() -> Counter {
+    counter!("lectern_packager_served_bytes_total")
+}
 
 impl Default for Served {
     fn default() -> Served {
         Served {
-            bytes: counter!("lectern_packager_served_bytes_total"),
+            bytes: served_bytes(),
             requests: KINDS.map(|kind| counter!("lectern_packager_requests_total", "kind" => kind)),
         }
     }
@@ -81,10 +96,13 @@ impl Served {
         let kind = match resource {
             Resource::Multivariant | Resource::AudioOnly => 0,
             Resource::Playlist(_) => 1,
-            Resource::Init(..) => 2,
-            Resource::Segment(..) => 3,
-            Resource::Part(..) => 4,
-            Resource::File => 5,
+            Resource::IFrames(_) => 2,
+            Resource::Init(..) => 3,
+            Resource::Segment(..) => 4,
+            Resource::Part(..) => 5,
+            Resource::Storyboard | Resource::Still(_) => 6,
+            Resource::Recording => 7,
+            Resource::File => 8,
         };
         self.requests[kind].increment(1);
     }

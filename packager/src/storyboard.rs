@@ -234,6 +234,7 @@ mod tests {
             duration: grid.segment(),
             gap,
             body: Bytes::new(),
+            pictures: Vec::new(),
         }
     }
 

@@ -200,7 +200,7 @@ mod tests {
     /// A canvas with the clock of its capture drawn in, and words on it.
     fn canvas(config: &Config, unix_millis: i64) -> gst::Buffer {
         let (width, height) = config.canvas();
-        let slate = crate::slate::draw(config, &Ladder::canvas(config)).unwrap();
+        let slate = crate::slate::draw(&config.slate, config, &Ladder::canvas(config)).unwrap();
         let mut bytes = slate.map_readable().unwrap().to_vec();
         let (width, height) = (width as usize, height as usize);
         picture_clock::draw(&mut bytes, width, width, height, unix_millis);

@@ -93,6 +93,7 @@ fn bytes(
     range: Range<u64>,
     place: OwnedSemaphorePermit,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let served = meters::served_bytes();
     stream::iter(layout.reads(range))
         .map(move |read| fetch(archive.clone(), read))
         .buffered(READ_AHEAD)
@@ -101,7 +102,7 @@ fn bytes(
             let _ = &place;
             stream::iter(pieces(read))
         })
-        .inspect(|piece| meters::served(piece.as_ref().map_or(0, Bytes::len) as u64))
+        .inspect(move |piece| served.increment(piece.as_ref().map_or(0, Bytes::len) as u64))
 }
 
 fn pieces(read: io::Result<Vec<Bytes>>) -> Vec<io::Result<Bytes>> {
