@@ -60,17 +60,20 @@ const REACHED_S = 0.02;
 /** A second from one to the other end, so that nobody hears it begin. */
 const SLEW_PER_S = 0.1;
 
-/** Catching up by playing faster takes half a minute for this; who is later jumps. */
-const TOO_LATE_S = 2;
+/** Catching up by playing faster takes twenty seconds for this; who is later jumps. */
+const TOO_LATE_S = 1.5;
 /** Over media that is there a jump costs a picture or two; where none is, the viewer waits once more. */
 const PATIENCE_MS = { buffered: 500, unbuffered: 2_000 };
 /** A jump has to show what it brought before the next one. */
 const REST_MS = 5_000;
 /** A hole is passed when the media before it is used up to here. */
 const USED_UP_S = 0.1;
-/** A jump goes to neither brim of what is buffered. */
-const BRIM_S = 0.1;
+/** Of the media that should be ahead where a jump goes, this much has to be there. */
+const LANDING = 0.5;
+/** A jump goes not to the very brim of what is buffered. */
 const ONTO_S = 0.01;
+/** Playlist and media agree so far on where a part ends. */
+const SAME_S = 0.1;
 
 interface Moment {
   atMs: number;
@@ -117,7 +120,7 @@ export class LatencyController {
     const was = this.#settling;
     if (was === null) return true;
     was.sinceMs ??= nowMs;
-    if (endS >= this.#listedS - BRIM_S || nowMs - was.sinceMs > SETTLE_MS) this.#settling = null;
+    if (endS >= this.#listedS - SAME_S || nowMs - was.sinceMs > SETTLE_MS) this.#settling = null;
     return false;
   }
 
@@ -236,7 +239,7 @@ export class LatencyController {
     this.#lateSinceMs ??= nowMs;
     const lateForMs = nowMs - this.#lateSinceMs;
     if (lateForMs < PATIENCE_MS.buffered) return null;
-    const there = buffered.find(({ endS }) => endS - BRIM_S > targetS);
+    const there = buffered.find(({ endS }) => endS - this.#targetS * LANDING > targetS);
     if (there) return Math.max(targetS, there.startS + ONTO_S);
     return lateForMs >= PATIENCE_MS.unbuffered ? targetS : null;
   }
