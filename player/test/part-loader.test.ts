@@ -1,7 +1,7 @@
 import type { HlsConfig, LevelDetails, LoaderConfiguration } from 'hls.js';
 import { LoadStats, PlaylistLevelType } from 'hls.js';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { follower, Hints, partLoader, type PlainLoader } from '../src/player/part-loader';
+import { followers, Hints, partLoader, type PlainLoader } from '../src/player/part-loader';
 
 const BASE = 'http://origin/b/360p/';
 const { MAIN, AUDIO } = PlaylistLevelType;
@@ -103,17 +103,19 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-describe('what follows a part', () => {
-  test('is the next one listed, or the announced one', () => {
-    expect(follower(playlist(3), part(1))).toBe(part(2));
-    expect(follower(playlist(3), part(3))).toBe(part(4));
+describe('what is asked for ahead', () => {
+  test('are the next ones listed, three at most; after the last one the announced one', () => {
+    expect(followers(playlist(4), part(0))).toEqual([part(1), part(2), part(3)]);
+    expect(followers(playlist(4), part(3))).toEqual([part(4)]);
+    expect(followers(playlist(4), part(4))).toEqual([part(5)]);
   });
 
-  test('is nothing before a gap, after the end, or when the part is not in the list', () => {
-    expect(follower(playlist(6), part(4))).toBeNull();
-    expect(follower(playlist(3, { hint: false }), part(3))).toBeNull();
-    expect(follower(playlist(3, { live: false }), part(3))).toBeNull();
-    expect(follower(playlist(3), part(9))).toBeNull();
+  test('is nothing beyond a gap, after the end, or when the part is not in the list', () => {
+    expect(followers(playlist(6), part(3))).toEqual([part(4)]);
+    expect(followers(playlist(6), part(4))).toEqual([]);
+    expect(followers(playlist(3, { hint: false }), part(3))).toEqual([]);
+    expect(followers(playlist(3, { live: false }), part(3))).toEqual([]);
+    expect(followers(playlist(3), part(9))).toEqual([]);
   });
 });
 
@@ -180,6 +182,17 @@ describe('a hinted part', () => {
   });
 });
 
+test('on the way to the edge, each part is asked for once', async () => {
+  hints.listed(MAIN, playlist(4));
+  for (let index = 0; index <= 4; index += 1) {
+    const { got } = load(part(index));
+    if (index > 0) await origin.at(part(index)).answer(index);
+    expect(got.bytes).toBe(index > 0 ? index : undefined);
+  }
+  expect(origin.asked).toEqual([1, 2, 3, 4, 5].map(part));
+  expect([hints.used, hints.missed]).toEqual([4, 0]);
+});
+
 describe('is given up', () => {
   beforeEach(() => {
     hints.listed(MAIN, playlist(3));
@@ -193,10 +206,10 @@ describe('is given up', () => {
     expect(origin.asked).toEqual([part(4)]);
   });
 
-  test('when another one takes its place', () => {
-    load(part(1));
+  test('when hls.js goes on elsewhere', () => {
+    load(part(0));
     expect(origin.at(part(4)).signal.aborted).toBe(true);
-    expect(origin.asked).toEqual([part(4), part(2)]);
+    expect(origin.asked).toEqual([part(4), part(1), part(2), part(3)]);
   });
 
   test('when hls.js does not want it any more', () => {

@@ -1,6 +1,5 @@
 /** hls.js, set up for low latency, and kept going whatever happens while the page is open. */
 import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Fragment, type HlsConfig, type LevelDetails, PlaylistLevelType, type LoaderConfig, type RetryConfig } from 'hls.js';
-import workerPath from 'hls.js/dist/hls.worker.js?url';
 import { Backoff } from '../core/backoff';
 import { LatencyController, type Stretch } from '../core/latency';
 import { lowerBound } from '../core/message';
@@ -55,8 +54,8 @@ const CONFIG: Partial<HlsConfig> = {
   liveDurationInfinity: true,
   liveMaxUnchangedPlaylistRefresh: 10,
   capLevelToPlayerSize: true,
-  enableWorker: true,
-  workerPath,
+  // Nothing is remuxed: to look into a part takes less than to send it to a worker and back, and to load one first.
+  enableWorker: false,
 };
 
 export class HlsEngine extends EventTarget implements Engine {

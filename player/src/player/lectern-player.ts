@@ -37,6 +37,8 @@ export class LecternPlayer extends LitElement implements Playhead {
   clock = new ServerClock();
   /** How often the picture stood still for want of data. */
   stalls = 0;
+  /** From opening the page to the first picture; null before. */
+  firstPictureMs: number | null = null;
 
   #engine: Engine | null = null;
   #renditions = new Renditions((index) => this.#choose(index));
@@ -222,6 +224,7 @@ export class LecternPlayer extends LitElement implements Playhead {
     // Firefox before 132 has none; the timers of who listens do without.
     if (!('requestVideoFrameCallback' in video)) return;
     const shown = () => {
+      this.firstPictureMs ??= performance.now();
       this.dispatchEvent(new Event(SHOWN));
       video.requestVideoFrameCallback(shown);
     };

@@ -4,8 +4,9 @@
  * hls.js 1.7 asks for a part when a playlist lists it, one after the other. The part that it will ask for next is known
  * earlier: it is the next one listed or, at the end of the playlist, the one of EXT-X-PRELOAD-HINT, whose request the
  * origin holds until the part is whole (draft-pantos-hls-rfc8216bis 4.4.5.3). So as soon as hls.js asks for one part,
- * the next one is asked for too; when hls.js comes for it, it is there or on its way. One part of each rendition that
- * is played, and one request for each part. What goes wrong with it is forgotten, and hls.js asks as it always does.
+ * the next one is asked for too; when hls.js comes for it, it is there or on its way. While it is still on its way to
+ * the end of the playlist, it is a few. One request for each part. What goes wrong with it is forgotten, and hls.js
+ * asks as it always does.
  */
 import type { Fragment, FragmentLoaderContext, HlsConfig, LevelDetails, Loader, LoaderCallbacks, LoaderConfiguration, LoaderStats } from 'hls.js';
 
@@ -14,6 +15,8 @@ export type PlainLoader = new (config: HlsConfig) => Loader<Context>;
 /** `main` is the picture, `audio` its sound. */
 type Kind = Fragment['type'];
 
+/** Of each rendition. With HTTP/1.1 a browser has six connections, two of them held by playlists. */
+const MOST_AHEAD = 3;
 /** What the figures of parts are taken over: six seconds of parts of 200 ms. */
 const REMEMBERED = 32;
 
@@ -51,7 +54,8 @@ export class Hints {
   roundTripMs = 0;
   #playlists = new Map<Kind, LevelDetails>();
   #asked = new Map<Kind, string>();
-  #ahead = new Map<Kind, Ahead>();
+  /** In the order of the playlist. */
+  #ahead = new Map<Kind, Ahead[]>();
   #failed = new Map<Kind, string>();
   #fetchesMs: number[] = [];
 
@@ -69,9 +73,9 @@ export class Hints {
 
   /** The request for this part that is on its way already. */
   take(kind: Kind, url: string): Ahead | null {
-    const ahead = this.#ahead.get(kind);
-    if (ahead?.url !== url) return null;
-    this.#ahead.delete(kind);
+    const ahead = this.#ahead.get(kind)?.find((one) => one.url === url);
+    if (!ahead) return null;
+    this.#remove(kind, ahead);
     this.used += 1;
     return ahead;
   }
@@ -79,7 +83,7 @@ export class Hints {
   /** Nobody will come for what is on its way: another rendition, another place. */
   forget(kind: Kind): void {
     this.#asked.delete(kind);
-    this.#drop(kind);
+    this.#keep(kind, []);
   }
 
   destroy(): void {
@@ -101,35 +105,48 @@ export class Hints {
 
   #askAhead(kind: Kind): void {
     const [details, asked] = [this.#playlists.get(kind), this.#asked.get(kind)];
-    const url = details && asked ? follower(details, asked) : null;
-    if (!url || url === this.#ahead.get(kind)?.url || url === this.#failed.get(kind)) return;
-    this.#drop(kind);
+    if (!details || !asked) return;
+    const next = followers(details, asked);
+    // A playlist may know less than is known already, for the moment that hls.js takes to tell of the newest.
+    if (next.length > 0) this.#keep(kind, next);
+    for (const url of next) this.#begin(kind, url);
+  }
+
+  #begin(kind: Kind, url: string): void {
+    const all = this.#ahead.get(kind) ?? [];
+    if (url === this.#failed.get(kind) || all.some((one) => one.url === url)) return;
     const ahead = new Ahead(url);
-    this.#ahead.set(kind, ahead);
+    this.#ahead.set(kind, [...all, ahead]);
     ahead.whole.catch(() => {
-      if (this.#ahead.get(kind) !== ahead) return;
-      this.#ahead.delete(kind);
-      this.#failed.set(kind, url);
+      if (this.#remove(kind, ahead)) this.#failed.set(kind, url);
     });
   }
 
-  #drop(kind: Kind): void {
-    const ahead = this.#ahead.get(kind);
-    if (!ahead) return;
-    this.#ahead.delete(kind);
-    this.missed += 1;
-    ahead.abort();
+  #remove(kind: Kind, ahead: Ahead): boolean {
+    const all = this.#ahead.get(kind) ?? [];
+    this.#ahead.set(kind, all.filter((one) => one !== ahead));
+    return all.includes(ahead);
+  }
+
+  #keep(kind: Kind, urls: readonly string[]): void {
+    const dropped = (this.#ahead.get(kind) ?? []).filter(({ url }) => !urls.includes(url));
+    for (const ahead of dropped) {
+      this.#remove(kind, ahead);
+      this.missed += 1;
+      ahead.abort();
+    }
   }
 }
 
-/** The part after the one at `url`, listed or announced. */
-export function follower({ partList, preloadHint, url: playlist, live }: LevelDetails, url: string): string | null {
+/** The parts after the one at `url`: the next ones listed; after the last one, the one announced. */
+export function followers({ partList, preloadHint, url: playlist, live }: LevelDetails, url: string): string[] {
   const at = partList?.findLastIndex((part) => part.url === url) ?? -1;
-  if (!partList || at < 0) return null;
-  const next = partList[at + 1];
-  if (next) return next.gap || next.loaded ? null : next.url;
+  if (!partList || at < 0) return [];
+  const listed = partList.slice(at + 1, at + 1 + MOST_AHEAD);
+  const absent = listed.findIndex((part) => part.gap || part.loaded);
+  if (listed.length > 0) return listed.slice(0, absent < 0 ? undefined : absent).map((part) => part.url);
   const hint = live && preloadHint?.TYPE === 'PART' ? (preloadHint.URI as string | undefined) : undefined;
-  return hint ? new URL(hint, playlist).href : null;
+  return hint ? [new URL(hint, playlist).href] : [];
 }
 
 /** An `fLoader` for hls.js, on top of the loader that it has. */
