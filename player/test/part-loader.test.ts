@@ -193,6 +193,16 @@ test('on the way to the edge, each part is asked for once', async () => {
   expect([hints.used, hints.missed]).toEqual([4, 0]);
 });
 
+test('a part that has to wait for its initialisation is asked for meanwhile, others not twice', async () => {
+  hints.expected(MAIN, part(1));
+  expect(origin.asked).toEqual([part(1)]);
+  await origin.at(part(1)).answer(500);
+  const { got } = load(part(1));
+  hints.expected(MAIN, part(1));
+  await vi.advanceTimersByTimeAsync(0);
+  expect([got.bytes, origin.asked]).toEqual([500, [part(1)]]);
+});
+
 describe('is given up', () => {
   beforeEach(() => {
     hints.listed(MAIN, playlist(3));

@@ -179,6 +179,7 @@ export class HlsEngine extends EventTarget implements Engine {
     hls.on(Events.LEVELS_UPDATED, () => this.dispatchEvent(new Event('levels')));
     hls.on(Events.LEVEL_LOADED, (_, { details }) => this.#hints.listed(PlaylistLevelType.MAIN, details));
     hls.on(Events.AUDIO_TRACK_LOADED, (_, { details }) => this.#hints.listed(PlaylistLevelType.AUDIO, details));
+    hls.on(Events.FRAG_LOADING, (_, { frag, part }) => part && this.#hints.expected(frag.type, part.url));
     hls.on(Events.LEVEL_SWITCHING, () => this.#hints.forget(PlaylistLevelType.MAIN));
     hls.on(Events.AUDIO_TRACK_SWITCHING, () => this.#hints.forget(PlaylistLevelType.AUDIO));
     hls.on(Events.LEVEL_UPDATED, (_, { details }) => this.#listed(details));

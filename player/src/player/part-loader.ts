@@ -65,6 +65,11 @@ export class Hints {
     this.#askAhead(kind);
   }
 
+  /** hls.js will ask for a part, once it has what initialises it. */
+  expected(kind: Kind, url: string): void {
+    if (this.#asked.get(kind) !== url) this.#begin(kind, url);
+  }
+
   /** hls.js asks for a part. */
   asked(kind: Kind, url: string): void {
     this.#asked.set(kind, url);
