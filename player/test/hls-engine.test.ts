@@ -16,7 +16,7 @@ const { FakeHls } = vi.hoisted(() => {
     levels = [{}];
     startedAt: number | undefined;
     static DefaultConfig = { loader: null };
-    constructor(readonly config: { startPosition: number; playlistLoadPolicy: { default: { errorRetry: RetryConfig } } }) {
+    constructor(readonly config: { startPosition: number; abrEwmaDefaultEstimate?: number; playlistLoadPolicy: { default: { errorRetry: RetryConfig } } }) {
       FakeHls.all.push(this);
     }
     get latestLevelDetails() {
@@ -168,6 +168,17 @@ describe('the live edge', () => {
     hls().tell('hlsMediaAttached');
     expect(video.playbackRate).toBe(1);
   });
+});
+
+test.each([
+  [undefined, undefined],
+  [0.6, 600_000],
+  [10, 5_000_000],
+])('a browser that knows its network (%s Mbit/s) chooses the first rung by it', (downlink, estimate) => {
+  vi.stubGlobal('navigator', { connection: downlink && { downlink } });
+  const other = new HlsEngine(video as unknown as HTMLVideoElement, '/index.m3u8');
+  expect(hls().config.abrEwmaDefaultEstimate).toBe(estimate);
+  other.destroy();
 });
 
 test('a server that is away is asked again until it is back; what it refuses, a few times', () => {

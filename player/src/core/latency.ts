@@ -38,14 +38,16 @@ const MEMORY_MS = 20_000;
 /** Parts that come within this of a later one are late for the same reason. */
 const ECHO_MS = 2_000;
 /** After a jump media comes in a hurry, up to the edge or for this long; that says nothing of how late parts are. */
-const SETTLE_MS = 5_000;
+const SETTLE_MS = 15_000;
 /** Left in the buffer when the latest part arrives: a few pictures, and what timers and decoders need. */
 const RESERVE_S = 0.15;
 /** For each time the picture stood still, until it is forgotten: one part of the usual grid. */
 const STALL_S = 0.2;
 const MOST_STALLS_S = 1;
-/** A target that was raised comes back by two seconds in a hundred: slower than anybody catches up. */
-const RELAX_S_PER_S = 0.02;
+/** A target that was raised comes back slower than anybody catches up; from far away quicker than the last bit. */
+const RELAX = { share: 0.03, leastS: 0.02, mostS: 0.06 };
+/** Stalls are forgotten by two seconds in a hundred. */
+const FORGIVE_S_PER_S = 0.02;
 
 /** Speech at these rates, with its pitch kept, sounds as always. */
 const SLOWEST = 0.95;
@@ -64,6 +66,8 @@ const SLEW_PER_S = 0.1;
 const TOO_LATE_S = 1.5;
 /** Over media that is there a jump costs a picture or two; where none is, the viewer waits once more. */
 const PATIENCE_MS = { buffered: 500, unbuffered: 2_000 };
+/** Media is loaded from the beginning of a segment: what lies nearer comes sooner without a jump. */
+const WORTH_A_JUMP_S = 5;
 /** A jump has to show what it brought before the next one. */
 const REST_MS = 5_000;
 /** A hole is passed when the media before it is used up to here. */
@@ -91,7 +95,7 @@ export class LatencyController {
   #settling: { sinceMs: number | null } | null = { sinceMs: null };
   #stalls = { sumS: 0, lastMs: -Infinity };
   #targetS = 0;
-  #targetAtMs = -Infinity;
+  #targetAtMs = 0;
   #rate = 1;
   /** 1 while it catches up, −1 while it falls back. */
   #correcting = 0;
@@ -151,8 +155,9 @@ export class LatencyController {
   targetAt(nowMs: number): number {
     const { partsS, segmentsS } = this.#holdBack;
     const needS = Math.min(Math.max(partsS, segmentsS), Math.max(partsS, this.#lateness(nowMs) + RESERVE_S) + this.#stallsAt(nowMs));
-    const relaxedS = this.#targetS - (RELAX_S_PER_S * Math.max(0, nowMs - this.#targetAtMs)) / 1000;
-    this.#targetS = Math.max(needS, Number.isFinite(relaxedS) ? relaxedS : 0);
+    const relaxS = Math.min(RELAX.mostS, Math.max(RELAX.leastS, RELAX.share * (this.#targetS - needS)));
+    const elapsedS = Math.max(0, nowMs - this.#targetAtMs) / 1000;
+    this.#targetS = Math.max(needS, this.#targetS - relaxS * elapsedS);
     this.#targetAtMs = nowMs;
     return this.#targetS;
   }
@@ -198,7 +203,7 @@ export class LatencyController {
 
   #stallsAt(nowMs: number): number {
     const { sumS, lastMs } = this.#stalls;
-    return Math.max(0, sumS - (RELAX_S_PER_S * Math.max(0, nowMs - lastMs - MEMORY_MS)) / 1000);
+    return Math.max(0, sumS - (FORGIVE_S_PER_S * Math.max(0, nowMs - lastMs - MEMORY_MS)) / 1000);
   }
 
   #wanted(errorS: number, aheadS: number): number {
@@ -217,7 +222,7 @@ export class LatencyController {
 
   #jump(nowMs: number, { timeS, buffered }: Position, errorS: number): number | null {
     if (nowMs - this.#jumpedAtMs < REST_MS) return null;
-    return this.#overHole(nowMs, timeS, buffered) ?? this.#toTarget(nowMs, timeS + errorS, buffered, errorS);
+    return this.#overHole(nowMs, timeS, buffered) ?? this.#toTarget(nowMs, timeS, timeS + errorS, buffered, errorS);
   }
 
   /** What is missing from a live line will not come any more once there is something after it. */
@@ -231,7 +236,7 @@ export class LatencyController {
     return nowMs - this.#heldSinceMs >= PATIENCE_MS.buffered ? next.startS + ONTO_S : null;
   }
 
-  #toTarget(nowMs: number, targetS: number, buffered: readonly Stretch[], errorS: number): number | null {
+  #toTarget(nowMs: number, timeS: number, targetS: number, buffered: readonly Stretch[], errorS: number): number | null {
     if (errorS <= TOO_LATE_S || targetS > this.#listedS) {
       this.#lateSinceMs = null;
       return null;
@@ -241,7 +246,8 @@ export class LatencyController {
     if (lateForMs < PATIENCE_MS.buffered) return null;
     const there = buffered.find(({ endS }) => endS - this.#targetS * LANDING > targetS);
     if (there) return Math.max(targetS, there.startS + ONTO_S);
-    return lateForMs >= PATIENCE_MS.unbuffered ? targetS : null;
+    const missingS = targetS - (buffered.at(-1)?.endS ?? timeS);
+    return lateForMs >= PATIENCE_MS.unbuffered && missingS > WORTH_A_JUMP_S ? targetS : null;
   }
 }
 

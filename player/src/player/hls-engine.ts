@@ -21,6 +21,9 @@ const CRUMB_S = 0.5;
 const STUCK_CHECKS = 3;
 const INTERRUPTED = 'The connection is interrupted. Trying again…';
 
+/** As hls.js has it for the first one listed. */
+const MOST_FIRST_MBPS = 5;
+
 /** So often that nothing has come, before the viewer is told. */
 const TELL_AFTER = 3;
 /** What the server says is not there may have been lost with it; a few attempts later something else is tried. */
@@ -167,7 +170,7 @@ export class HlsEngine extends EventTarget implements Engine {
 
   #build(startPosition = -1): void {
     this.#hints.destroy();
-    const hls = new Hls({ ...CONFIG, startPosition, fLoader: partLoader(this.#hints, Hls.DefaultConfig.loader as PlainLoader) });
+    const hls = new Hls({ ...CONFIG, ...firstEstimate(), startPosition, fLoader: partLoader(this.#hints, Hls.DefaultConfig.loader as PlainLoader) });
     this.#hls = hls;
     hls.on(Events.MANIFEST_PARSED, () => {
       if (this.#level >= 0) hls.nextLevel = this.#level;
@@ -326,6 +329,12 @@ export class HlsEngine extends EventTarget implements Engine {
     this.#hls.stopLoad();
     this.#hls.startLoad();
   }
+}
+
+/** What the browser knows of its network (not all do) chooses the first rung; hls.js by itself takes the first one listed. */
+function firstEstimate(): Partial<HlsConfig> {
+  const mbps = (globalThis.navigator as { connection?: { downlink?: number } } | undefined)?.connection?.downlink;
+  return mbps ? { abrEwmaDefaultEstimate: Math.min(mbps, MOST_FIRST_MBPS) * 1e6 } : {};
 }
 
 const dateOf = (fragment: Fragment): WallMs => fragment.programDateTime ?? Infinity;
