@@ -1,9 +1,15 @@
+import { readFile, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { constants, gzip } from 'node:zlib';
 import { defineConfig } from 'vite';
 
 /** Where `vite dev` finds a running server: `lectern serve --demo`, or `npm run mock`. */
 const server = process.env.LECTERN_URL ?? 'http://localhost:8080';
 const page = (name: string) => resolve(import.meta.dirname, `${name}.html`);
+
+const compress = async (file: string): Promise<void> =>
+  writeFile(`${file}.gz`, await promisify(gzip)(await readFile(file), { level: constants.Z_BEST_COMPRESSION }));
 
 export default defineConfig({
   appType: 'mpa',
@@ -16,6 +22,14 @@ export default defineConfig({
     chunkSizeWarningLimit: 900,
   },
   plugins: [
+    {
+      // Beside each asset its gzip, made once, as small as can be: the server sends it to whoever takes it.
+      name: 'gzip',
+      async writeBundle({ dir }, bundle) {
+        const files = Object.keys(bundle).filter((name) => /^assets\/.*\.(js|css|svg)$/.test(name));
+        await Promise.all(files.map((name) => compress(resolve(dir ?? '', name))));
+      },
+    },
     {
       // The same addresses in development as the server gives the pages.
       name: 'page-addresses',

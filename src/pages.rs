@@ -1,9 +1,11 @@
 //! The web pages, embedded in the binary.
 
+use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use rust_embed::{EmbeddedFile, RustEmbed};
+use timeline::BroadcastId;
 
 use crate::problem::Problem;
 
@@ -12,18 +14,15 @@ use crate::problem::Problem;
 #[allow_missing = true]
 struct Player;
 
-/// Everything comes from this server; pictures and sound are made by script, workers of hls.js are blobs.
+/// Everything comes from this server; pictures and sound are made by script.
 const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; \
-    worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss:; \
+    style-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss:; \
     frame-ancestors 'self'; base-uri 'none'; object-src 'none'";
 
 pub fn router() -> axum::Router {
     axum::Router::new()
         .route("/", get(|headers: HeaderMap| page("index.html", headers)))
-        .route(
-            "/watch/{id}",
-            get(|headers: HeaderMap| page("watch.html", headers)),
-        )
+        .route("/watch/{id}", get(watch))
         .route(
             "/studio/{id}",
             get(|headers: HeaderMap| page("studio.html", headers)),
@@ -48,12 +47,54 @@ async fn page(name: &'static str, headers: HeaderMap) -> Response {
     response
 }
 
-/// Names of assets hold their hash, so each is immutable.
-async fn asset(axum::extract::Path(path): axum::extract::Path<String>, headers: HeaderMap) -> Response {
-    match Player::get(&format!("assets/{path}")) {
-        Some(file) => send(file, "public, max-age=31536000, immutable", &headers),
-        None => Problem::not_found("there is no such asset").into_response(),
+/// What the page's script asks for first is on its way before the script is: two round trips less to the first picture.
+async fn watch(Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let mut response = page("watch.html", headers).await;
+    // Only a name as a broadcast has it goes into a header.
+    let Ok(id) = id.parse::<BroadcastId>() else {
+        return response;
+    };
+    for path in [
+        format!("/api/v1/broadcasts/{id}"),
+        format!("/broadcasts/{id}/index.m3u8"),
+    ] {
+        let link = format!("<{path}>; rel=preload; as=fetch; crossorigin");
+        if let Ok(link) = HeaderValue::from_str(&link) {
+            response.headers_mut().append(header::LINK, link);
+        }
     }
+    response
+}
+
+/// Names of assets hold their hash, so each is immutable. Beside each stands its gzip.
+async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
+    const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+    let zipped = Player::get(&format!("assets/{path}.gz")).filter(|_| takes_gzip(&headers));
+    let Some(file) = Player::get(&format!("assets/{path}")) else {
+        return Problem::not_found("there is no such asset").into_response();
+    };
+    let mime = file.metadata.mimetype().to_owned();
+    let coding = zipped.is_some().then_some(HeaderValue::from_static("gzip"));
+    let mut response = send(zipped.unwrap_or(file), IMMUTABLE, &headers);
+    let sent = response.headers_mut();
+    sent.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    if let Ok(mime) = HeaderValue::from_str(&mime) {
+        sent.insert(header::CONTENT_TYPE, mime);
+    }
+    if let Some(coding) = coding {
+        sent.insert(header::CONTENT_ENCODING, coding);
+    }
+    response
+}
+
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok());
+    accepted.is_some_and(|accepted| {
+        accepted.split(',').any(|coding| {
+            let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+            name.trim().eq_ignore_ascii_case("gzip") && weight.trim() != "q=0"
+        })
+    })
 }
 
 fn send(file: EmbeddedFile, cache: &'static str, request: &HeaderMap) -> Response {
@@ -84,4 +125,37 @@ fn send(file: EmbeddedFile, cache: &'static str, request: &HeaderMap) -> Respons
         headers.insert(header::ETAG, tag);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepting(value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn gzip_goes_to_whoever_takes_it() {
+        assert!(takes_gzip(&accepting("gzip, deflate, br")));
+        assert!(takes_gzip(&accepting("br;q=1.0, GZIP;q=0.8")));
+        for refusing in ["br", "identity", "gzip;q=0, br", "x-gzip"] {
+            assert!(!takes_gzip(&accepting(refusing)), "{refusing}");
+        }
+        assert!(!takes_gzip(&HeaderMap::new()));
+    }
+
+    #[tokio::test]
+    async fn a_watch_page_names_what_its_script_will_ask_for() {
+        let links = |response: Response| -> Vec<String> {
+            let links = response.headers().get_all(header::LINK).iter();
+            links.map(|link| link.to_str().unwrap().to_owned()).collect()
+        };
+        let named = links(watch(Path("demo".into()), HeaderMap::new()).await);
+        assert_eq!(named.len(), 2);
+        assert!(named[1].starts_with("</broadcasts/demo/index.m3u8>; rel=preload"));
+        for bad in ["a>; rel=x", "a/b", ""] {
+            assert_eq!(links(watch(Path(bad.into()), HeaderMap::new()).await).len(), 0);
+        }
+    }
 }

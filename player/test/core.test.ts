@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Announcer } from '../src/core/announcer';
 import { Backoff } from '../src/core/backoff';
 import { ServerClock } from '../src/core/clock';
-import { isRewound, LiveGuard } from '../src/core/edge';
+import { isRewound } from '../src/core/edge';
 import { bitrate, clockTime, duration, initials, latency } from '../src/core/format';
 import { pieces } from '../src/core/links';
 import type { Message } from '../src/core/message';
@@ -49,23 +49,6 @@ describe('the live edge', () => {
     expect(isRewound(false, 10_001)).toBe(true);
     expect(isRewound(true, 8_000)).toBe(true);
     expect(isRewound(true, 6_900)).toBe(false);
-  });
-
-  test('is sought by the guard only after two seconds of being two seconds late', () => {
-    const guard = new LiveGuard();
-    expect(guard.observe(0, true, 3.5, 1)).toBe(false);
-    expect(guard.observe(1900, true, 3.5, 1)).toBe(false);
-    expect(guard.observe(2000, true, 3.5, 1)).toBe(true);
-    expect(guard.observe(2100, true, 3.5, 1)).toBe(false);
-  });
-
-  test('is not sought while somebody is rewound, nor after a short delay', () => {
-    const guard = new LiveGuard();
-    guard.observe(0, true, 5, 1);
-    expect(guard.observe(2500, false, 60, 1)).toBe(false);
-    guard.observe(3000, true, 5, 1);
-    guard.observe(4000, true, 1, 1);
-    expect(guard.observe(5500, true, 5, 1)).toBe(false);
   });
 });
 

@@ -1,13 +1,14 @@
 /** hls.js, set up for low latency, and kept going whatever happens while the page is open. */
-import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Fragment, type HlsConfig, type LevelDetails } from 'hls.js';
-import workerPath from 'hls.js/dist/hls.worker.js?url';
+import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Fragment, type HlsConfig, type LevelDetails, PlaylistLevelType, type LoaderConfig, type RetryConfig } from 'hls.js';
 import { Backoff } from '../core/backoff';
+import { LatencyController, type Stretch } from '../core/latency';
 import { lowerBound } from '../core/message';
 import type { WallMs } from '../core/time';
-import type { Engine, Level } from './engine';
+import type { Engine, Level, Stages } from './engine';
+import { Hints, partLoader, type PlainLoader } from './part-loader';
 
-/** Unnoticeable in speech, yet two seconds are made good in half a minute. */
-const CATCH_UP_RATE = 1.08;
+/** How often the distance to the live edge is looked at. */
+const STEER_MS = 200;
 /** A media error so soon after the last one is not cured by the same medicine. */
 const RELAPSE_MS = 5_000;
 /** A live playlist that has not grown for this long is asked for anew. */
@@ -18,19 +19,46 @@ const LAST_S = 3.5;
 /** Nobody misses so little. */
 const CRUMB_S = 0.5;
 const STUCK_CHECKS = 3;
+const INTERRUPTED = 'The connection is interrupted. Trying again…';
+
+/** As hls.js has it for the first one listed. */
+const MOST_FIRST_MBPS = 5;
+
+/** So often that nothing has come, before the viewer is told. */
+const TELL_AFTER = 3;
+/** What the server says is not there may have been lost with it; a few attempts later something else is tried. */
+const MOST_REFUSALS = 4;
+
+/**
+ * A server that restarts refuses connections or answers 503 for some seconds, and then goes on where it was: everything
+ * is asked for again until it does. hls.js by itself gives up at the first refused connection.
+ */
+const RETRY: RetryConfig = {
+  maxNumRetry: Infinity,
+  retryDelayMs: 250,
+  maxRetryDelayMs: 2_000,
+  shouldRetry: (_, count, isTimeout, response) => {
+    const status = response?.code ?? 0;
+    return isTimeout || status === 0 || status >= 500 || (status >= 400 && count < MOST_REFUSALS);
+  },
+};
+const POLICY: LoaderConfig = { maxTimeToFirstByteMs: 8_000, maxLoadTimeMs: 20_000, timeoutRetry: RETRY, errorRetry: RETRY };
 
 const CONFIG: Partial<HlsConfig> = {
   lowLatencyMode: true,
-  maxLiveSyncPlaybackRate: CATCH_UP_RATE,
-  // The default, a whole second for each stall, is more than the latency itself.
-  liveSyncOnStallIncrease: 0.3,
+  // The distance to the live edge is ours to keep: at exactly 1 hls.js leaves the playback rate alone.
+  maxLiveSyncPlaybackRate: 1,
+  liveSyncOnStallIncrease: 0,
+  manifestLoadPolicy: { default: POLICY },
+  playlistLoadPolicy: { default: POLICY },
+  fragLoadPolicy: { default: POLICY },
   // The browser drops what is old when its buffer is full. When hls.js 1.7.4 does, it may ask for nothing until the picture has stalled.
   backBufferLength: Infinity,
   liveDurationInfinity: true,
   liveMaxUnchangedPlaylistRefresh: 10,
   capLevelToPlayerSize: true,
-  enableWorker: true,
-  workerPath,
+  // Nothing is remuxed: to look into a part takes less than to send it to a worker and back, and to load one first.
+  enableWorker: false,
 };
 
 export class HlsEngine extends EventTarget implements Engine {
@@ -42,7 +70,13 @@ export class HlsEngine extends EventTarget implements Engine {
   #level = -1;
   #lastTimeS = NaN;
   #stillFor = 0;
-  #catchUp = true;
+  #following = true;
+  #latency = new LatencyController();
+  #hints = new Hints();
+  #steering: ReturnType<typeof setInterval>;
+  #rate = 1;
+  #edgeAgeMs: number | null = null;
+  #aborter = new AbortController();
   /** What the video forgets when its source is taken away. */
   #before: { playing: boolean; rate: number; timeS: number } | null = null;
 
@@ -53,6 +87,10 @@ export class HlsEngine extends EventTarget implements Engine {
     super();
     this.#build();
     this.#checking = setInterval(() => this.#check(), CHECK_MS);
+    this.#steering = setInterval(() => this.#steer(), STEER_MS);
+    const { signal } = this.#aborter;
+    video.addEventListener('seeking', () => this.#jumped(), { signal });
+    video.addEventListener('waiting', () => this.#steers && this.#latency.stalled(performance.now()), { signal });
   }
 
   get playingDate(): Date | null {
@@ -64,14 +102,30 @@ export class HlsEngine extends EventTarget implements Engine {
   }
 
   get livePosition(): number | null {
-    return this.#hls.liveSyncPosition;
+    return this.#latency.livePositionAt(performance.now()) ?? this.#hls.liveSyncPosition;
   }
 
   get edge(): { latencyS: number; targetS: number } | null {
-    const [targetS, position] = [this.#hls.targetLatency, this.livePosition];
-    if (!this.live || targetS === null || position === null) return null;
-    // Not hls.js's own `latency`: in the midst of a seek that is still the one from before.
-    return { latencyS: position + targetS - this.video.currentTime, targetS };
+    const nowMs = performance.now();
+    const latencyS = this.live ? this.#latency.latencyAt(nowMs, this.video.currentTime) : null;
+    return latencyS === null ? null : { latencyS, targetS: this.#latency.targetAt(nowMs) };
+  }
+
+  get rate(): number {
+    return this.#rate;
+  }
+
+  get stages(): Stages {
+    const { edge } = this;
+    return {
+      edgeAgeMs: this.#edgeAgeMs,
+      fetchMs: this.#hints.fetchMs,
+      bufferMs: 1000 * Math.max(0, (this.#stretch?.endS ?? -Infinity) - this.video.currentTime),
+      latencyMs: edge && edge.latencyS * 1000,
+      targetMs: edge && edge.targetS * 1000,
+      rate: this.video.playbackRate,
+      hints: { used: this.#hints.used, missed: this.#hints.missed },
+    };
   }
 
   timeOf(wall: WallMs): number | null {
@@ -95,24 +149,28 @@ export class HlsEngine extends EventTarget implements Engine {
     this.#hls.nextLevel = level;
   }
 
-  get catchUp(): boolean {
-    return this.#catchUp;
+  get following(): boolean {
+    return this.#following;
   }
 
-  set catchUp(catchUp: boolean) {
-    this.#catchUp = catchUp;
-    // At exactly 1 hls.js leaves the playback rate to us; otherwise it sets a viewer's own rate back to 1.
-    this.#hls.config.maxLiveSyncPlaybackRate = catchUp ? CATCH_UP_RATE : 1;
+  /** From here on the video's speed is its viewer's, or ours to begin with: 1. */
+  set following(following: boolean) {
+    this.#following = following;
+    this.#rate = 1;
   }
 
   destroy(): void {
     clearInterval(this.#checking);
+    clearInterval(this.#steering);
     clearTimeout(this.#recovery);
+    this.#aborter.abort();
     this.#hls.destroy();
+    this.#hints.destroy();
   }
 
   #build(startPosition = -1): void {
-    const hls = new Hls({ ...CONFIG, startPosition, maxLiveSyncPlaybackRate: this.#catchUp ? CATCH_UP_RATE : 1 });
+    this.#hints.destroy();
+    const hls = new Hls({ ...CONFIG, ...firstEstimate(), startPosition, fLoader: partLoader(this.#hints, Hls.DefaultConfig.loader as PlainLoader) });
     this.#hls = hls;
     hls.on(Events.MANIFEST_PARSED, () => {
       if (this.#level >= 0) hls.nextLevel = this.#level;
@@ -122,14 +180,68 @@ export class HlsEngine extends EventTarget implements Engine {
     hls.on(Events.MEDIA_DETACHING, () => this.#remember());
     hls.on(Events.MEDIA_ATTACHED, () => this.#resume());
     hls.on(Events.LEVELS_UPDATED, () => this.dispatchEvent(new Event('levels')));
+    hls.on(Events.LEVEL_LOADED, (_, { details }) => this.#hints.listed(PlaylistLevelType.MAIN, details));
+    hls.on(Events.AUDIO_TRACK_LOADED, (_, { details }) => this.#hints.listed(PlaylistLevelType.AUDIO, details));
+    hls.on(Events.FRAG_LOADING, (_, { frag, part }) => part && this.#hints.expected(frag.type, part.url));
+    hls.on(Events.LEVEL_SWITCHING, () => this.#hints.forget(PlaylistLevelType.MAIN));
+    hls.on(Events.AUDIO_TRACK_SWITCHING, () => this.#hints.forget(PlaylistLevelType.AUDIO));
+    hls.on(Events.LEVEL_UPDATED, (_, { details }) => this.#listed(details));
     hls.on(Events.FRAG_BUFFERED, () => this.#recovered());
+    hls.on(Events.BUFFER_APPENDED, () => this.#appended());
     hls.on(Events.ERROR, (_, error) => this.#failed(error));
     hls.loadSource(this.url);
     hls.attachMedia(this.video);
   }
 
+  /** There is a live edge to keep, and a viewer who sees it kept. */
+  get #steers(): boolean {
+    const { paused, seeking, ended, currentTime } = this.video;
+    return this.#following && this.live && !paused && !seeking && !ended && currentTime > 0 && !document.hidden;
+  }
+
+  get #stretches(): Stretch[] {
+    const { buffered } = this.video;
+    return Array.from({ length: buffered.length }, (_, i) => ({ startS: buffered.start(i), endS: buffered.end(i) }));
+  }
+
+  /** What is buffered around the playhead. */
+  get #stretch(): Stretch | undefined {
+    return this.#stretches.findLast(({ startS }) => startS <= this.video.currentTime);
+  }
+
+  #listed(details: LevelDetails): void {
+    if (!details.live || !details.advanced || details.advancedDateTime === undefined) return;
+    const agoMs = Date.now() - details.advancedDateTime;
+    this.#latency.listed(performance.now() - agoMs, details.edge, { partsS: details.partHoldBack || details.holdBack, segmentsS: details.holdBack });
+    const fragment = details.fragmentHint ?? details.fragments.at(-1);
+    if (fragment) this.#edgeAgeMs = details.advancedDateTime - dateOf(fragment) - (details.edge - fragment.start) * 1000;
+  }
+
+  #appended(): void {
+    const { endS } = this.#stretch ?? {};
+    if (endS !== undefined && this.#steers) this.#latency.buffered(performance.now(), endS);
+  }
+
+  #jumped(): void {
+    this.#latency.interrupted();
+    const { currentTime } = this.video;
+    if (this.#stretches.some(({ startS, endS }) => startS <= currentTime && currentTime < endS)) return;
+    for (const kind of [PlaylistLevelType.MAIN, PlaylistLevelType.AUDIO]) this.#hints.forget(kind);
+  }
+
+  #steer(): void {
+    const steering = this.#steers;
+    if (!steering) this.#latency.interrupted();
+    const { rate, seekS } = this.#latency.steer(performance.now(), { timeS: this.video.currentTime, buffered: this.#stretches }, steering);
+    if (rate !== this.#rate) this.#rate = this.video.playbackRate = rate;
+    if (seekS !== null) this.video.currentTime = seekS;
+  }
+
   #failed(error: ErrorData): void {
-    if (!error.fatal) return;
+    if (!error.fatal) {
+      if (error.type === ErrorTypes.NETWORK_ERROR && (error.errorAction?.retryCount ?? 0) >= TELL_AFTER) this.#trouble(INTERRUPTED);
+      return;
+    }
     console.warn(`hls.js: ${error.details}`, error.error);
     if (error.type === ErrorTypes.MEDIA_ERROR) this.#cure();
     else if (error.type === ErrorTypes.NETWORK_ERROR) this.#retry(error.details);
@@ -144,7 +256,7 @@ export class HlsEngine extends EventTarget implements Engine {
   }
 
   #retry(details: ErrorDetails): void {
-    this.#trouble('The connection is interrupted. Trying again…');
+    this.#trouble(INTERRUPTED);
     // Before there are levels there is nothing to go on with.
     if (this.#hls.levels.length === 0 || details === ErrorDetails.MANIFEST_LOAD_ERROR) this.#later(() => this.#hls.loadSource(this.url));
     else this.#later(() => this.#hls.startLoad());
@@ -158,7 +270,7 @@ export class HlsEngine extends EventTarget implements Engine {
   #rebuild(): void {
     this.#remember();
     // Who follows what is live starts at the live edge again; everybody else where they were.
-    const startPosition = this.live && this.#catchUp ? -1 : (this.#before?.timeS ?? -1);
+    const startPosition = this.live && this.#following ? -1 : (this.#before?.timeS ?? -1);
     this.#hls.destroy();
     this.#build(startPosition);
   }
@@ -166,7 +278,8 @@ export class HlsEngine extends EventTarget implements Engine {
   /** Without a source a video is paused, at 0, at its usual speed. A second failure on end has nothing new to tell. */
   #remember(): void {
     const { paused, playbackRate, currentTime } = this.video;
-    this.#before ??= { playing: !paused, rate: playbackRate, timeS: currentTime };
+    this.#before ??= { playing: !paused, rate: playbackRate === this.#rate ? 1 : playbackRate, timeS: currentTime };
+    this.#rate = 1;
   }
 
   #resume(): void {
@@ -216,6 +329,12 @@ export class HlsEngine extends EventTarget implements Engine {
     this.#hls.stopLoad();
     this.#hls.startLoad();
   }
+}
+
+/** What the browser knows of its network (not all do) chooses the first rung; hls.js by itself takes the first one listed. */
+function firstEstimate(): Partial<HlsConfig> {
+  const mbps = (globalThis.navigator as { connection?: { downlink?: number } } | undefined)?.connection?.downlink;
+  return mbps ? { abrEwmaDefaultEstimate: Math.min(mbps, MOST_FIRST_MBPS) * 1e6 } : {};
 }
 
 const dateOf = (fragment: Fragment): WallMs => fragment.programDateTime ?? Infinity;

@@ -10,13 +10,12 @@ import 'media-chrome';
 import 'media-chrome/menu';
 import type { Broadcast } from '../api';
 import { ServerClock } from '../core/clock';
-import { LiveGuard } from '../core/edge';
 import { clockTime, latency, positionTime } from '../core/format';
 import { ticksAt, TICKS_PER_SECOND, wallAt, type Ticks } from '../core/time';
 import { MOVED, SHOWN, type Playhead } from '../playhead';
 import { icons } from '../style/icons';
 import { baseStyles, sheet } from '../style/shared';
-import type { Engine, Level } from './engine';
+import type { Engine, Level, Stages } from './engine';
 import { HlsEngine } from './hls-engine';
 import css from './lectern-player.css?inline';
 import { NativeEngine } from './native-engine';
@@ -38,10 +37,11 @@ export class LecternPlayer extends LitElement implements Playhead {
   clock = new ServerClock();
   /** How often the picture stood still for want of data. */
   stalls = 0;
+  /** From opening the page to the first picture; null before. */
+  firstPictureMs: number | null = null;
 
   #engine: Engine | null = null;
   #renditions = new Renditions((index) => this.#choose(index));
-  #guard = new LiveGuard();
   #ticking: ReturnType<typeof setInterval> | undefined;
   /** The viewer wants to be at the live edge. */
   #following = true;
@@ -82,6 +82,12 @@ export class LecternPlayer extends LitElement implements Playhead {
   get latencyMs(): number | null {
     const date = this.#engine?.live ? this.playingDate : null;
     return date ? this.clock.at(Date.now()) - date.getTime() : null;
+  }
+
+  /** Where the time between capture and screen goes, as far as a player sees it. */
+  get latencyStages(): Stages | null {
+    const stages = this.#engine?.live ? this.#engine.stages : null;
+    return stages && { ...stages, edgeAgeMs: stages.edgeAgeMs === null ? null : stages.edgeAgeMs + this.clock.offsetMs };
   }
 
   get rate(): number {
@@ -149,6 +155,7 @@ export class LecternPlayer extends LitElement implements Playhead {
     video.addEventListener('playing', () => (this.#moving = true));
     video.addEventListener('pause', () => this.#paused(video));
     video.addEventListener('ended', () => this.#finish(video));
+    video.addEventListener('ratechange', () => this.#hurried(video));
     video.addEventListener('waiting', () => this.#stalled(video));
     video.addEventListener('volumechange', () => (this.#silenced &&= video.muted));
   }
@@ -189,15 +196,14 @@ export class LecternPlayer extends LitElement implements Playhead {
     const edge = engine?.edge;
     if (!engine || !video || !edge || video.paused) return;
     if (!this.#following && edge.latencyS < edge.targetS + AT_EDGE_S && video.playbackRate >= 1) this.#follow(true);
-    if (this.#guard.observe(performance.now(), this.#following, edge.latencyS, edge.targetS)) this.goLive();
     this.requestUpdate();
   }
 
   #follow(following: boolean): void {
     if (this.#following === following) return;
     this.#following = following;
-    if (this.#engine && 'catchUp' in this.#engine) this.#engine.catchUp = following;
-    // A viewer's own speed is for the replay; hls.js's catching up is for the live edge.
+    if (this.#engine) this.#engine.following = following;
+    // A viewer's own speed is for what was rewound.
     if (this.video) this.video.playbackRate = 1;
     this.requestUpdate();
   }
@@ -218,6 +224,7 @@ export class LecternPlayer extends LitElement implements Playhead {
     // Firefox before 132 has none; the timers of who listens do without.
     if (!('requestVideoFrameCallback' in video)) return;
     const shown = () => {
+      this.firstPictureMs ??= performance.now();
       this.dispatchEvent(new Event(SHOWN));
       video.requestVideoFrameCallback(shown);
     };
@@ -235,6 +242,13 @@ export class LecternPlayer extends LitElement implements Playhead {
 
   #paused(video: HTMLVideoElement): void {
     if (!video.ended) this.#follow(false);
+  }
+
+  /** Somebody who chooses a speed does not want to be kept at the edge. */
+  #hurried(video: HTMLVideoElement): void {
+    const engine = this.#engine;
+    if (!this.#following || !engine?.live || engine.rate === null || video.playbackRate === engine.rate) return;
+    this.#following = engine.following = false;
   }
 
   #stalled(video: HTMLVideoElement): void {

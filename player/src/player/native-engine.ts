@@ -13,7 +13,10 @@ interface SafariVideo extends HTMLVideoElement {
 export class NativeEngine extends EventTarget implements Engine {
   readonly levels: readonly Level[] = [];
   readonly level = -1;
-  readonly catchUp = false;
+  readonly rate = null;
+  readonly stages = null;
+  /** Safari keeps its own distance. */
+  following = false;
   #aborter = new AbortController();
 
   constructor(
