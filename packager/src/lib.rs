@@ -35,6 +35,8 @@ mod part;
 pub mod playlist;
 mod presentation;
 mod recording;
+#[cfg(test)]
+mod rules;
 mod segmenter;
 mod storyboard;
 mod text;

@@ -313,5 +313,6 @@ fn m3u8_rs_reads(published: &[(String, String)]) {
         .find(|(name, _)| name == "multivariant-index.m3u8")
         .unwrap();
     let playlist = m3u8_rs::parse_master_playlist_res(text.as_bytes()).unwrap();
-    assert_eq!((playlist.variants.len(), playlist.alternatives.len()), (2, 1));
+    // Two rungs, each with its I-frames.
+    assert_eq!((playlist.variants.len(), playlist.alternatives.len()), (4, 1));
 }
