@@ -14,8 +14,8 @@ import { Viewer } from '../harness/viewer.mjs';
 
 const ID = 'geometry';
 const SEGMENT_S = 3.2;
-/** Where on the seek bar is looked, from its beginning to its end. */
-const PLACES = [0, 0.3, 0.5, 0.7];
+/** Where on the seek bar is looked. The first segment is of before the first picture. */
+const PLACES = [0.35, 0.5, 0.6, 0.75];
 const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
 const ONE = { timeout: 120_000 };
 
@@ -55,6 +55,13 @@ describe('live', () => {
     await assertShowsTheMoments(t, (place) => hover(viewer.page, place));
     assert.equal(asked.filter((name) => name === 'storyboard.vtt').length, 1, 'one look at what is known is enough');
     await viewer.page.screenshot({ path: `${OUT}/storyboard-desktop.png` });
+  });
+
+  test('the whole picture is in the player, also at its edges', ONE, async () => {
+    for (const place of [0, 1]) {
+      await hover(viewer.page, place);
+      await until('a picture', async () => (await preview(viewer.page))?.fits);
+    }
   });
 
   test('the storyboard grows with the lecture', ONE, async () => {
