@@ -34,12 +34,11 @@ pub(crate) fn is_ended(playlist: &[u8]) -> bool {
 pub(crate) fn lifetime(key: &str, body: &[u8]) -> Cache {
     let path = path(key);
     match Resource::of(path) {
-        Resource::Init(..) | Resource::Segment(..) | Resource::Part(..) => Cache::YEAR,
-        Resource::Playlist(_) if is_ended(body) => ENDED,
-        Resource::Playlist(_) => Cache::Seconds(1),
+        Resource::Init(..) | Resource::Segment(..) => Cache::YEAR,
         Resource::Multivariant | Resource::AudioOnly => Cache::Seconds(2),
-        Resource::File if is_replay_chunk(path) => Cache::YEAR,
-        Resource::File => Cache::Seconds(1),
+        _ if is_replay_chunk(path) => Cache::YEAR,
+        _ if is_ended(body) => ENDED,
+        _ => Cache::Seconds(1),
     }
 }
 
