@@ -8,10 +8,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_config::meta::region::RegionProviderChain;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, ConfigLoader, Region};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     ProvideCredentials, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
@@ -39,6 +38,8 @@ const READ: Duration = Duration::from_secs(10);
 
 /// What a store without regions is told, and most of them believe.
 const DEFAULT_REGION: &str = "us-east-1";
+
+pub use aws_sdk_s3::config::Credentials;
 
 /// Which bucket, and where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,19 +78,27 @@ pub enum Unusable {
 impl S3 {
     /// Credentials come from where the SDK looks for them: environment, profile, web identity, the machine's own.
     pub async fn open(config: &Config) -> S3 {
+        S3::of(config, aws_config::defaults(BehaviorVersion::latest())).await
+    }
+
+    pub async fn open_as(config: &Config, credentials: Credentials) -> S3 {
+        let sdk = aws_config::defaults(BehaviorVersion::latest()).credentials_provider(credentials);
+        S3::of(config, sdk).await
+    }
+
+    async fn of(config: &Config, mut sdk: ConfigLoader) -> S3 {
+        if let Some(region) = &config.region {
+            sdk = sdk.region(Region::new(region.clone()));
+        }
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
             .build_https();
-        let region = RegionProviderChain::first_try(config.region.clone().map(Region::new))
-            .or_default_provider()
-            .or_else(DEFAULT_REGION);
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT)
             .read_timeout(ANSWER)
             .build();
-        let sdk = aws_config::defaults(BehaviorVersion::latest())
+        let sdk = sdk
             .http_client(http)
-            .region(region)
             .timeout_config(timeouts)
             .retry_config(RetryConfig::standard().with_max_attempts(TRIES))
             .load()
@@ -100,6 +109,9 @@ impl S3 {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         builder.set_endpoint_url(config.endpoint.clone());
+        if sdk.region().is_none() {
+            builder.set_region(Some(Region::from_static(DEFAULT_REGION)));
+        }
         let prefix = config.prefix.trim_matches('/');
         S3 {
             client: Client::from_conf(builder.build()),
