@@ -222,6 +222,13 @@ describe('without the store', () => {
     }
   });
 
+  test('the instrument sees what is not there', ONE, async () => {
+    rmSync(join(store.folder, 'data', BUCKET, PREFIX, ID, '360p/5.m4s'));
+    const another = new BucketWatch(inBucket('index.m3u8'));
+    await until('it is missed', () => another.missing.includes(inBucket('360p/5.m4s')));
+    await another.stop();
+  });
+
   test('wrong credentials and wrong buckets are told at the start', ONE, async () => {
     for (const [wrong, config, env] of [
       [/SignatureDoesNotMatch/, '', { ...store.credentials, AWS_SECRET_ACCESS_KEY: 'wrong' }],

@@ -36,11 +36,12 @@ impl Contact {
         }
     }
 
-    pub fn failed(&self, error: &dyn std::error::Error, waiting: usize) {
+    /// `began`: when what failed was begun. A store that swallows requests is away since then.
+    pub fn failed(&self, error: &dyn std::error::Error, began: Instant, waiting: usize) {
         let now = Instant::now();
         let mut state = self.state();
         let away = state.get_or_insert(Away {
-            since: now,
+            since: began,
             looked: now,
             told: false,
         });
@@ -73,5 +74,39 @@ impl Contact {
     fn state(&self) -> MutexGuard<'_, Option<Away>> {
         // Nothing can panic while it is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn a_store_that_is_away_is_asked_now_and_then() {
+        let (contact, error) = (Contact::default(), io::Error::from(io::ErrorKind::TimedOut));
+        contact.failed(&error, Instant::now(), 0);
+        assert!(contact.admits(), "a hiccup");
+        contact.failed(&error, Instant::now() - HICCUP, 0);
+        assert!(
+            contact.admits(),
+            "not longer than a hiccup since its first failure"
+        );
+        contact.made();
+        contact.failed(&error, Instant::now() - HICCUP, 0);
+        assert!(!contact.admits());
+        contact.made();
+        assert!(contact.admits());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_rests_is_woken_when_it_is_back() {
+        let (contact, error) = (Contact::default(), io::Error::from(io::ErrorKind::TimedOut));
+        contact.failed(&error, Instant::now(), 0);
+        let began = tokio::time::Instant::now();
+        tokio::join!(contact.rest(Duration::from_secs(10)), async { contact.made() });
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        contact.rest(Duration::from_secs(10)).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(10));
     }
 }

@@ -19,6 +19,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -257,8 +258,9 @@ impl Spool {
                 source,
             });
         }
+        let began = Instant::now();
         let answer = answer.await;
-        self.0.heard(&answer);
+        self.0.heard(&answer, began);
         answer
     }
 
@@ -300,9 +302,9 @@ impl Inner {
             .flatten()
     }
 
-    fn heard<T>(&self, answer: &Result<T, ArchiveError>) {
+    fn heard<T>(&self, answer: &Result<T, ArchiveError>, began: Instant) {
         match answer {
-            Err(ArchiveError::Io { source, .. }) => self.contact.failed(source, self.queue().len()),
+            Err(ArchiveError::Io { source, .. }) => self.contact.failed(source, began, self.queue().len()),
             _ => self.contact.made(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -81,11 +81,12 @@ impl Spool {
     }
 
     async fn attempt(&self, entry: &Entry, object: Option<Object>) -> Result<Option<Object>, String> {
+        let began = Instant::now();
         let answer = match &object {
             None => self.0.store.delete(&entry.key).await,
             Some(object) => self.0.store.put(&entry.key, object.clone()).await,
         };
-        self.0.heard(&answer);
+        self.0.heard(&answer, began);
         answer.map(|()| object).map_err(|error| error.to_string())
     }
 
