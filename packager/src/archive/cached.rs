@@ -10,6 +10,7 @@ use moka::future::Cache;
 use timeline::{Archive, ArchiveError, Object};
 
 use super::lifetime::is_media;
+use super::slice;
 
 pub struct Cached {
     archive: Arc<dyn Archive>,
@@ -41,8 +42,18 @@ impl Archive for Cached {
         found.map_err(|error| shared(&error))
     }
 
+    async fn size(&self, key: &str) -> Result<u64, ArchiveError> {
+        match self.media.get(key).await {
+            Some(object) => Ok(object.body.len() as u64),
+            None => self.archive.size(key).await,
+        }
+    }
+
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, ArchiveError> {
-        self.archive.get_range(key, range).await
+        match self.media.get(key).await {
+            Some(object) => Ok(slice(&object.body, range)),
+            None => self.archive.get_range(key, range).await,
+        }
     }
 
     async fn delete(&self, key: &str) -> Result<(), ArchiveError> {

@@ -27,7 +27,7 @@ use timeline::{Archive, ArchiveError, Object};
 use tokio::sync::Notify;
 
 use super::lifetime::{is_facts, is_pointer};
-use super::{Disk, check_key};
+use super::{Disk, check_key, slice};
 use contact::Contact;
 use folder::Folder;
 use queue::{Entry, Kind, Queue};
@@ -150,8 +150,19 @@ impl Archive for Spool {
                 self.learn(key, &object).await;
                 Ok(object)
             }
-            Err(error @ ArchiveError::Io { .. }) => self.0.kept.get(key).await.map_err(|_| error),
+            Err(error @ ArchiveError::Io { .. }) => self.stand_in(key, error).await,
             Err(error) => Err(error),
+        }
+    }
+
+    async fn size(&self, key: &str) -> Result<u64, ArchiveError> {
+        check_key(key)?;
+        match self.read_waiting(key).await? {
+            Some(waiting) => Ok(waiting.body.len() as u64),
+            None => match self.ask(key, self.0.store.size(key)).await {
+                Err(error @ ArchiveError::Io { .. }) => self.0.kept.size(key).await.map_err(|_| error),
+                found => found,
+            },
         }
     }
 
@@ -264,6 +275,17 @@ impl Spool {
         answer
     }
 
+    /// What is known of a key while the store is away.
+    async fn stand_in(&self, key: &str, error: ArchiveError) -> Result<Object, ArchiveError> {
+        let kept = &self.0.kept;
+        match kept.get(key).await {
+            Err(_) if is_pointer(key) && is_known(kept, key).await => {
+                Err(ArchiveError::NotFound(key.to_owned()))
+            }
+            found => found.map_err(|_| error),
+        }
+    }
+
     /// A broadcast that another machine, or another life of this one, has written: its facts have to be known when
     /// the store is away, as its names must never mean other bytes.
     async fn learn(&self, key: &str, object: &Object) {
@@ -323,7 +345,11 @@ impl Inner {
     }
 }
 
-fn slice(body: &Bytes, range: Range<u64>) -> Bytes {
-    let [start, end] = [range.start, range.end].map(|at| at.min(body.len() as u64) as usize);
-    body.slice(start.min(end)..end)
+/// Whether the pointers of a rendition's (or the room's) folder are all kept: where there is one, there is each. What
+/// is an object is no folder.
+async fn is_known(kept: &Disk, key: &str) -> bool {
+    let Some((folder, _)) = key.rsplit_once('/').filter(|(folder, _)| folder.contains('/')) else {
+        return false;
+    };
+    kept.get(folder).await.is_ok() || kept.list(folder).await.is_ok_and(|names| !names.is_empty())
 }

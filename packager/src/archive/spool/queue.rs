@@ -3,8 +3,8 @@
 //! What is put gets a number. Within a broadcast:
 //!
 //! - an object goes as soon as there is room, past whatever waits, but not past another of its own key;
-//! - a pointer (a playlist, an index) goes once every object and pointer with a smaller number is there: it never
-//!   lists what is not;
+//! - a pointer (a playlist, an index) goes once every object with a smaller number is there, and every such pointer in
+//!   its folder or below: it never leads to what is not;
 //! - a delete goes once everything with a smaller number is done, and no pointer in a folder above waits: whatever
 //!   listed the object has been replaced.
 //!
@@ -131,18 +131,28 @@ impl Queue {
         let mut before = neighbours().take_while(|other| **other < number);
         match entry.kind {
             Kind::Object => self.by_key.get(&entry.key).and_then(BTreeSet::first) == Some(&number),
-            Kind::Pointer => before.all(|other| self.is(*other, Kind::Delete)),
+            Kind::Pointer => !before.any(|other| self.leads_to(&entry.key, *other)),
             Kind::Delete => {
                 before.next().is_none() && !neighbours().any(|other| self.is_pointer_to(*other, &entry.key))
             }
         }
     }
 
+    /// Any object may be listed by a pointer of its broadcast; other pointers are, below its folder.
+    fn leads_to(&self, pointer: &str, number: u64) -> bool {
+        self.entries
+            .get(&number)
+            .is_some_and(|(entry, _)| match entry.kind {
+                Kind::Object => true,
+                Kind::Pointer => entry.key.starts_with(folder(pointer)),
+                Kind::Delete => false,
+            })
+    }
+
     fn is_pointer_to(&self, number: u64, key: &str) -> bool {
-        self.entries.get(&number).is_some_and(|(entry, _)| {
-            let folder = entry.key.rfind('/').map_or("", |slash| &entry.key[..=slash]);
-            entry.kind == Kind::Pointer && key.starts_with(folder)
-        })
+        self.entries
+            .get(&number)
+            .is_some_and(|(entry, _)| entry.kind == Kind::Pointer && key.starts_with(folder(&entry.key)))
     }
 
     /// A held entry goes on the wire; `false` if it was taken back meanwhile.
@@ -225,6 +235,11 @@ impl Queue {
 
 fn broadcast(key: &str) -> &str {
     key.split_once('/').map_or(key, |(broadcast, _)| broadcast)
+}
+
+/// With the slash at its end.
+fn folder(key: &str) -> &str {
+    key.rfind('/').map_or("", |slash| &key[..=slash])
 }
 
 fn forget(numbers: &mut HashMap<String, BTreeSet<u64>>, of: &str, number: u64) {

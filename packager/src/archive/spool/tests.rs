@@ -268,6 +268,16 @@ async fn without_the_store_what_there_is_is_known() {
         Err(ArchiveError::Io { .. })
     ));
     assert!(matches!(spool.list("a/v").await, Err(ArchiveError::Io { .. })));
+    for absent in ["a/v/iframes.m3u8", "a/broadcast.json/index.m3u8"] {
+        assert!(
+            matches!(spool.get(absent).await, Err(ArchiveError::NotFound(_))),
+            "{absent}"
+        );
+    }
+    assert!(matches!(
+        spool.get("b/v/index.m3u8").await,
+        Err(ArchiveError::Io { .. })
+    ));
 
     store.away.store(false, Ordering::SeqCst);
     let ended = format!("{playlist}#EXT-X-ENDLIST\n");

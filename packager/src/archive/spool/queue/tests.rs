@@ -231,6 +231,19 @@ fn a_pointer_waits_for_its_broadcast_and_for_no_other() {
 }
 
 #[test]
+fn the_playlists_of_all_renditions_go_at_once_and_what_leads_to_them_afterwards() {
+    let mut queue = Queue::default();
+    queue.push(0, entry("a/v/index.m3u8", Kind::Pointer));
+    queue.push(1, entry("a/w/index.m3u8", Kind::Pointer));
+    queue.push(2, entry("a/index.m3u8", Kind::Pointer));
+    assert_eq!(all_next(&mut queue), [0, 1]);
+    queue.done(0);
+    assert!(all_next(&mut queue).is_empty());
+    queue.done(1);
+    assert_eq!(all_next(&mut queue), [2]);
+}
+
+#[test]
 fn of_many_versions_the_oldest_and_the_newest_go() {
     let mut queue = Queue::default();
     assert!(queue.push(0, entry("a/v/0.m4s", Kind::Object)).is_empty());
