@@ -68,7 +68,10 @@ async fn objects_come_and_go() {
     s3.delete("a/720p/0.m4s").await.unwrap();
     s3.delete("a/720p/0.m4s").await.unwrap();
     for missing in ["a/720p/0.m4s", "c/index.m3u8"] {
-        assert!(matches!(s3.size(missing).await, Err(ArchiveError::NotFound(_))), "{missing}");
+        assert!(
+            matches!(s3.size(missing).await, Err(ArchiveError::NotFound(_))),
+            "{missing}"
+        );
         assert!(
             matches!(s3.get(missing).await, Err(ArchiveError::NotFound(_))),
             "{missing}"

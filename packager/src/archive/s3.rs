@@ -219,11 +219,19 @@ impl Archive for S3 {
     }
 
     async fn size(&self, key: &str) -> Result<u64, ArchiveError> {
-        let head = self.client.head_object().bucket(&self.bucket).key(self.full(key)?).send();
+        let head = self
+            .client
+            .head_object()
+            .bucket(&self.bucket)
+            .key(self.full(key)?)
+            .send();
         let late = |_| Err(away(key, format!("no answer within {READ:?}").into()));
         let head = async { head.await.map_err(|error| failed(key, &error)) };
         let head = tokio::time::timeout(READ, head).await.unwrap_or_else(late)?;
-        Ok(head.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0))
+        Ok(head
+            .content_length()
+            .and_then(|length| u64::try_from(length).ok())
+            .unwrap_or(0))
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, ArchiveError> {
