@@ -1,7 +1,7 @@
 //! How long a copy of an object is good, by its key: the same for the origin, for the bucket and so for a CDN before
 //! either.
 
-use crate::origin::{Cache, ENDED, Resource};
+use crate::origin::{Cache, ENDED, Resource, STORYBOARD};
 
 const END: &[u8] = b"#EXT-X-ENDLIST\n";
 
@@ -34,7 +34,8 @@ pub(crate) fn is_ended(playlist: &[u8]) -> bool {
 pub(crate) fn lifetime(key: &str, body: &[u8]) -> Cache {
     let path = path(key);
     match Resource::of(path) {
-        Resource::Init(..) | Resource::Segment(..) => Cache::YEAR,
+        Resource::Init(..) | Resource::Segment(..) | Resource::Still(_) => Cache::YEAR,
+        Resource::Storyboard => STORYBOARD,
         Resource::Multivariant | Resource::AudioOnly => Cache::Seconds(2),
         _ if is_replay_chunk(path) => Cache::YEAR,
         _ if is_ended(body) => ENDED,
@@ -66,6 +67,9 @@ mod tests {
             ("a/720p/17.m4s", "", Cache::YEAR, false),
             ("a/720p/init-0a1b.mp4", "", Cache::YEAR, false),
             ("a/chat/3.9f8e.json", "[]", Cache::YEAR, false),
+            ("a/thumbs/17.jpg", "", Cache::YEAR, false),
+            ("a/thumbs/storyboard.vtt", "WEBVTT\n", STORYBOARD, true),
+            ("a/720p/iframes.m3u8", "#EXTM3U\n#EXT-X-ENDLIST\n", ENDED, true),
             ("a/chat/index.json", "{}", Cache::Seconds(1), true),
             ("a/broadcast.json", "{}", Cache::Seconds(1), true),
             ("a/index.m3u8", "#EXTM3U\n", Cache::Seconds(2), true),
