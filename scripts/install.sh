@@ -21,7 +21,11 @@ missing=()
 for package in "${wanted[@]}"; do
   dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
 done
-[ ${#missing[@]} -eq 0 ] && exit 0
+finish() {
+  [ "${1:-run}" != test ] || "$(dirname "$0")/s3.sh"
+  exit 0
+}
+[ ${#missing[@]} -eq 0 ] && finish "$@"
 
 command -v apt-get >/dev/null || { echo "please install by hand (no apt-get here): ${missing[*]}" >&2; exit 1; }
 as_root=()
@@ -29,3 +33,4 @@ as_root=()
 echo "installing ${missing[*]}"
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+finish "$@"

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use bytes::Bytes;
+use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use timeline::feed::{Consumer, Policy, Producer, Record};
 use timeline::{Archive, BroadcastId, Grid, Line, MediaTime, Object, Span, Timeline, WallTime};
@@ -18,6 +19,9 @@ use crate::clock;
 
 /// One name in the archive of a broadcast's own facts.
 const FACTS: &str = "broadcast.json";
+
+/// A bucket answers each in some tens of milliseconds, and may hold thousands.
+const READ_AT_ONCE: usize = 32;
 
 /// More would not fit on a page or in a title bar.
 const MAX_TITLE_CHARS: usize = 200;
@@ -233,11 +237,12 @@ impl Broadcasts {
     }
 
     async fn load(&self) -> anyhow::Result<()> {
-        for name in self.0.archive.list("").await.context("cannot read the archive")? {
-            let Ok(id) = name.parse::<BroadcastId>() else {
-                continue;
-            };
-            match self.read_facts(&id).await {
+        let names = self.0.archive.list("").await.context("cannot read the archive")?;
+        let ids = names.iter().filter_map(|name| name.parse::<BroadcastId>().ok());
+        let read = async |id: BroadcastId| (self.read_facts(&id).await, id);
+        let mut all = futures::stream::iter(ids.map(read)).buffer_unordered(READ_AT_ONCE);
+        while let Some((facts, id)) = all.next().await {
+            match facts {
                 Ok(facts) => {
                     let broadcast = Arc::new(Broadcast::of(facts, self.0.opened.clone()));
                     self.known().insert(id, broadcast);

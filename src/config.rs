@@ -9,6 +9,7 @@ use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+use crate::archive;
 use crate::broadcasts::Latency;
 use crate::telemetry::Format;
 
@@ -26,6 +27,7 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
     pub auth: Auth,
+    pub archive: archive::Config,
     pub broadcasts: Broadcasts,
     pub ingest: ingest::Config,
     pub transcoder: transcoder::Config,
@@ -79,6 +81,7 @@ impl Default for Config {
             log_format: Format::Text,
             tls: None,
             auth: Auth::default(),
+            archive: archive::Config::default(),
             broadcasts: Broadcasts::default(),
             ingest: ingest::Config::default(),
             transcoder: transcoder::Config::default(),
@@ -131,6 +134,7 @@ impl Config {
             self.broadcasts.idle_timeout_s > 0,
             "broadcasts.idle_timeout_s must be at least 1"
         );
+        self.archive.check()?;
         self.ingest.check()?;
         self.transcoder.check()?;
         self.chat.check()?;
@@ -162,6 +166,19 @@ mod tests {
             ("[transcoder]\npreset = \"swift\"", "preset"),
             ("[broadcasts]\nidle_timeout_s = 0", "idle_timeout_s"),
             ("[tls]\ncert = \"cert.pem\"", "key"),
+            ("[archive]\nsecret_key = \"x\"", "secret_key"),
+            ("[archive]\nendpoint = \"http://s3.test\"", "archive.bucket"),
+            ("[archive]\nbucket = \"a/b\"", "archive.bucket"),
+            (
+                "[archive]\nbucket = \"b\"\nendpoint = \"s3.test\"",
+                "archive.endpoint",
+            ),
+            (
+                "[archive]\nbucket = \"b\"\nendpoint = \"http://me:key@s3.test\"",
+                "archive.endpoint",
+            ),
+            ("[archive]\nbucket = \"b\"\nprefix = \"../x\"", "archive.prefix"),
+            ("[archive]\nbucket = \"b\"\nspool_gib = 0", "archive.spool_gib"),
         ] {
             let error = format!("{:#}", load(bad).unwrap_err());
             assert!(error.contains(named), "{bad}: {error}");

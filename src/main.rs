@@ -1,6 +1,7 @@
 //! `lectern`: reads the configuration, wires the stages, serves the API, stops cleanly. No media logic.
 
 mod api;
+mod archive;
 mod auth;
 mod broadcasts;
 mod cli;

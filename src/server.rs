@@ -12,13 +12,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
-use timeline::Archive;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tower_http::trace::TraceLayer;
 
 use crate::api::Api;
+use crate::archive::{self, Uploads};
 use crate::auth::Auth;
 use crate::broadcasts::{Broadcasts, Defaults, Opened};
 use crate::config::Config;
@@ -77,6 +77,7 @@ struct Server {
     router: axum::Router,
     listener: TcpListener,
     tls: Option<Tls>,
+    uploads: Uploads,
     /// Held as long as the server runs.
     _lock: std::fs::File,
 }
@@ -87,11 +88,7 @@ impl Server {
         let tls = config.tls.map(Tls::load).transpose()?;
         let prometheus = telemetry::metrics()?;
         let auth = Arc::new(Auth::open(&config.auth, &config.data)?);
-        let archive = Arc::new(
-            packager::archive::Disk::open(config.data.join("broadcasts"))
-                .with_context(|| format!("cannot open the archive in {}", config.data.display()))?,
-        );
-        let archive: Arc<dyn Archive> = archive;
+        let (archive, uploads) = archive::open(&config.archive, &config.data).await?;
         let (broadcasts, openings) = Broadcasts::open(archive.clone()).await?;
         let defaults = Defaults {
             guests: config.broadcasts.guests,
@@ -152,6 +149,7 @@ impl Server {
             router,
             listener,
             tls,
+            uploads,
             _lock: lock,
         })
     }
@@ -204,6 +202,7 @@ impl Server {
         if !http.stop(LAST_ANSWERS).await {
             tracing::info!("some connections were still open and are cut");
         }
+        self.uploads.finish().await;
         tracing::info!("stopped");
         Ok(())
     }

@@ -1,5 +1,6 @@
 #!/bin/sh
-# What the stories need besides the machine's own packages: npm packages, and a Python with aiortc. Quick when done.
+# What the stories need besides the machine's own packages: npm packages, a Python with aiortc, and an S3 server.
+# Quick when done.
 set -eu
 cd "$(dirname "$0")"
 
@@ -13,3 +14,5 @@ if ! cmp -s requirements.txt .venv/.lectern-requirements; then
     .venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
     cp requirements.txt .venv/.lectern-requirements
 fi
+
+../scripts/s3.sh

@@ -35,8 +35,8 @@ export class Lectern {
   /** @type {import('node:child_process').ChildProcess} */ process;
 
   /**
-   * @param {{story: string, config?: string, data?: string, args?: string[]}} options
-   *   `config`: sections of the configuration file beside `[ingest]`; `data`: a folder to go on with
+   * @param {{story: string, config?: string, data?: string, args?: string[], env?: Record<string, string>}} options
+   *   `config`: sections of the configuration file beside `[ingest]`; `data`: a folder to go on with; `env`: more of it
    */
   static async start(options) {
     const lectern = new Lectern(options);
@@ -45,19 +45,20 @@ export class Lectern {
   }
 
   /** @private */
-  constructor({ story, config = SMALL_LADDER, data, args = [] }) {
+  constructor({ story, config = SMALL_LADDER, data, args = [], env = {} }) {
     mkdirSync(OUT, { recursive: true });
     this.data = data ?? mkdtempSync(join(tmpdir(), `lectern-${story}-`));
     this.configFile = join(this.data, 'lectern.toml');
     this.log = join(OUT, `${story}.log`);
     this.args = args;
+    this.env = { ...ENVIRONMENT, ...env };
     writeFileSync(this.configFile, `[ingest]\nudp = "127.0.0.1:0"\n${config}`);
   }
 
   async #listen(listen = '127.0.0.1:0') {
     if (!existsSync(BINARY)) throw new Error(`no binary at ${BINARY}: build it first (cargo build), or name another with TEST_LECTERN`);
     const args = ['serve', '--config', this.configFile, '--listen', listen, '--data', this.data, ...this.args];
-    this.process = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'], env: ENVIRONMENT });
+    this.process = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'], env: this.env });
     // A story that is broken off leaves nothing behind.
     process.once('exit', () => this.process.kill('SIGKILL'));
     const log = createWriteStream(this.log, { flags: 'a' });

@@ -11,13 +11,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use timeline::{Archive, ArchiveError, Object};
 
-use super::content_type;
+use super::{check_key, content_type, is_name};
 
 /// Objects being written stand here; the name is no key, so none is ever read.
 const UNFINISHED: &str = ".unfinished";
-
-/// Far more than `{id}/{rendition}/{name}` needs; what file systems allow is 255 per name.
-const LONGEST_KEY: usize = 512;
 
 /// Cheap to clone. Content types are told by names alone: a folder keeps none.
 #[derive(Clone, Debug)]
@@ -51,7 +48,7 @@ impl Disk {
         key: &str,
         work: impl FnOnce(&Folder, &Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T, ArchiveError> {
-        let path = self.0.root.join(checked(key)?);
+        let path = self.0.root.join(check_key(key)?);
         let folder = self.0.clone();
         let done = tokio::task::spawn_blocking(move || work(&folder, &path)).await;
         done.map_err(io::Error::other)
@@ -167,19 +164,6 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
         .flatten()
         .filter(|name| is_name(name))
         .collect())
-}
-
-/// A key is a relative path of plain names, so it can never leave the folder.
-fn checked(key: &str) -> Result<&Path, ArchiveError> {
-    match key.len() <= LONGEST_KEY && key.split('/').all(is_name) {
-        true => Ok(Path::new(key)),
-        false => Err(ArchiveError::BadKey(key.to_owned())),
-    }
-}
-
-fn is_name(name: &str) -> bool {
-    let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_');
-    !name.is_empty() && name.len() <= 255 && !name.starts_with('.') && name.bytes().all(plain)
 }
 
 #[cfg(test)]

@@ -1,13 +1,51 @@
-//! Where closed segments, inits and playlists are kept: the folder on disk, and what is written to it.
+//! Where closed segments, inits and playlists are kept: a folder on disk or a bucket, and what is written there.
 
 mod backlog;
+mod cached;
 mod disk;
+mod lifetime;
+pub mod s3;
+mod spool;
 mod writer;
 
+pub use cached::Cached;
 pub use disk::Disk;
+pub use s3::S3;
+pub use spool::Spool;
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use timeline::ArchiveError;
 
 pub(crate) use backlog::{Backlog, Job};
+pub(crate) use lifetime::lifetime;
 pub(crate) use writer::{Lane, Presented, Writer};
+
+/// Far more than `{id}/{rendition}/{name}` needs.
+const LONGEST_KEY: usize = 512;
+
+/// What file systems allow.
+const LONGEST_NAME: usize = 255;
+
+/// A key is a relative path of plain names, so it can never leave its folder.
+fn check_key(key: &str) -> Result<&str, ArchiveError> {
+    match key.len() <= LONGEST_KEY && key.split('/').all(is_name) {
+        true => Ok(key),
+        false => Err(ArchiveError::BadKey(key.to_owned())),
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_');
+    !name.is_empty() && name.len() <= LONGEST_NAME && !name.starts_with('.') && name.bytes().all(plain)
+}
+
+/// Some bytes of a body; fewer (or none) where it is shorter.
+fn slice(body: &Bytes, range: Range<u64>) -> Bytes {
+    let [start, end] = [range.start, range.end].map(|at| at.min(body.len() as u64) as usize);
+    body.slice(start.min(end)..end)
+}
 
 /// What a name says of its content; a folder on disk keeps nothing but names.
 pub(crate) fn content_type(key: &str) -> &'static str {

@@ -143,6 +143,10 @@ async fn compressed(body: Bytes, content_type: &str, cache: Cache, headers: &Hea
 fn refused(error: ArchiveError) -> Problem {
     match error {
         ArchiveError::NotFound(_) | ArchiveError::BadKey(_) => Problem::not_found("there is no such thing"),
+        // The archive itself says when it goes away and when it is back.
+        ArchiveError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotConnected => {
+            Problem::unavailable("the archive is away")
+        }
         ArchiveError::Io { key, source } => {
             tracing::error!(%key, error = %source, "the archive cannot be read");
             Problem {

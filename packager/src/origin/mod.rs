@@ -32,6 +32,8 @@ use crate::listing::Promises;
 use crate::meters::Served;
 use crate::packaging::{Packaged, Packaging};
 use crate::recording;
+pub(crate) use from_air::{ENDED, STORYBOARD};
+pub(crate) use reply::Cache;
 use reply::Problem;
 pub use resource::Resource;
 

@@ -24,18 +24,23 @@ pub enum Cache {
 impl Cache {
     pub const YEAR: Cache = Cache::Immutable { seconds: 31_536_000 };
 
-    fn header(self) -> HeaderValue {
-        let text = match self {
-            // The most frequent: playlists wait for six target durations of the default grid, parts live for a minute.
-            Cache::Seconds(18) => return HeaderValue::from_static("public, max-age=18"),
-            Cache::Immutable { seconds: 60 } => {
-                return HeaderValue::from_static("public, max-age=60, immutable");
-            }
+    /// As Cache-Control has it.
+    pub fn text(self) -> String {
+        match self {
             Cache::Seconds(seconds) => format!("public, max-age={seconds}"),
             Cache::Immutable { seconds } => format!("public, max-age={seconds}, immutable"),
-            Cache::No => return HeaderValue::from_static("no-store"),
-        };
-        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("no-store"))
+            Cache::No => "no-store".to_owned(),
+        }
+    }
+
+    fn header(self) -> HeaderValue {
+        match self {
+            // The most frequent: playlists wait for six target durations of the default grid, parts live for a minute.
+            Cache::Seconds(18) => HeaderValue::from_static("public, max-age=18"),
+            Cache::Immutable { seconds: 60 } => HeaderValue::from_static("public, max-age=60, immutable"),
+            Cache::No => HeaderValue::from_static("no-store"),
+            other => HeaderValue::try_from(other.text()).unwrap_or(HeaderValue::from_static("no-store")),
+        }
     }
 }
 

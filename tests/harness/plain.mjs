@@ -1,0 +1,64 @@
+/** Anybody's player: a page of its own with plain hls.js, which knows nothing of Lectern. */
+import { createRequire } from 'node:module';
+import { newWindow, servePages } from './browser.mjs';
+import { until } from './until.mjs';
+
+const HLS = createRequire(import.meta.url).resolve('hls.js');
+
+export class PlainPlayer {
+  /** @param {import('playwright-core').Browser} browser @param {string} story @param {string} url of a multivariant playlist */
+  static async open(browser, story, url) {
+    const pages = await servePages();
+    const page = await newWindow(browser, `${story}-plain`);
+    await page.goto(`${pages.url}/plain.html`);
+    await page.addScriptTag({ path: HLS });
+    await page.evaluate((source) => {
+      const video = document.querySelector('video');
+      const hls = new globalThis.Hls();
+      globalThis.played = { hls, errors: [] };
+      hls.on('hlsError', (_, { fatal, details }) => fatal && globalThis.played.errors.push(details));
+      hls.on('hlsManifestParsed', () => video.play());
+      hls.loadSource(source);
+      hls.attachMedia(video);
+    }, url);
+    return new PlainPlayer(page, pages);
+  }
+
+  /** @private */
+  constructor(page, pages) {
+    /** @type {import('playwright-core').Page} */ this.page = page;
+    this.pages = pages;
+  }
+
+  async state() {
+    return this.page.evaluate(() => {
+      const video = document.querySelector('video');
+      const { hls, errors } = globalThis.played;
+      const details = hls.latestLevelDetails ?? hls.levels[hls.currentLevel]?.details;
+      return { errors, at: video.currentTime, width: video.videoWidth, duration: video.duration, ended: video.ended, live: details?.live };
+    });
+  }
+
+  /** Seconds that have played go by. @param {number} seconds */
+  async plays(seconds) {
+    const { at } = await until('a first picture', async () => this.#sound((state) => state.width > 0));
+    return until(`${seconds} s are played`, async () => this.#sound((state) => state.at >= at + seconds));
+  }
+
+  async goTo(seconds) {
+    await this.page.evaluate((to) => {
+      document.querySelector('video').currentTime = to;
+    }, seconds);
+  }
+
+  async #sound(wanted) {
+    const state = await this.state();
+    if (state.errors.length > 0) throw new Error(`hls.js gave up: ${state.errors}`);
+    return wanted(state) ? state : null;
+  }
+
+  async close() {
+    await this.page.context().close();
+    this.pages.close();
+  }
+}
