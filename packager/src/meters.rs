@@ -80,7 +80,7 @@ impl Served {
         self.bytes.increment(bytes);
         let kind = match resource {
             Resource::Multivariant | Resource::AudioOnly => 0,
-            Resource::Playlist(_) => 1,
+            Resource::Playlist(_) | Resource::IFrames(_) => 1,
             Resource::Init(..) => 2,
             Resource::Segment(..) => 3,
             Resource::Part(..) => 4,
