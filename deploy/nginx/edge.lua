@@ -129,9 +129,12 @@ local function fetch_once(key, path, query, accepted)
     local looked = false
     while not claims:add(key, FETCHING, PATIENCE) do
         local told = claims:get(key)
-        if looked and told and told ~= FETCHING then
+        if stored:get(key) then
+            return 200
+        elseif looked and told and told ~= FETCHING then
             return told
         elseif told and told ~= FETCHING then
+            -- A refusal from before this was asked.
             claims:delete(key)
         elseif ngx.now() > give_up then
             return 504
@@ -139,6 +142,11 @@ local function fetch_once(key, path, query, accepted)
             ngx.sleep(LOOK_EVERY)
             looked = true
         end
+    end
+    -- Stored since this was asked.
+    if stored:get(key) then
+        claims:delete(key)
+        return 200
     end
     local ok, status = pcall(fetch, key, path, query, accepted)
     status = ok and status or 502
