@@ -20,11 +20,6 @@ mod tls;
 
 use clap::Parser;
 
-/// Thousands of answers at once, each of which takes a little and gives it back on another thread: glibc's grows and
-/// trims its heap for them, which was a third of what waking them cost.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> std::process::ExitCode {
     match cli::Cli::parse().run() {
         Ok(()) => std::process::ExitCode::SUCCESS,

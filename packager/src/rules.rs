@@ -405,13 +405,13 @@ fn apply(delta: &str, base: &str) -> Option<String> {
         head.iter().filter(same).cloned().collect()
     };
     assert_eq!(plain(&update.head), plain(&base.head));
-    let maps = base
+    let mut maps = base
         .head
         .iter()
         .map(String::as_str)
         .chain(known.iter().flat_map(|entry| entry.lines()));
     assert_eq!(
-        maps.filter(|line| line.starts_with("#EXT-X-MAP")).last(),
+        maps.rfind(|line| line.starts_with("#EXT-X-MAP")),
         update.head.last().map(String::as_str)
     );
     let mut whole = base.head.join("\n") + "\n";

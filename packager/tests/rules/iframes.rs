@@ -118,7 +118,7 @@ async fn ffmpeg_decodes_one_picture_for_each_entry() {
             let keyframes: Vec<_> = whole.iter().step_by(48).cloned().collect();
             for (n, keyframe) in keyframes[..8].iter().enumerate() {
                 let file = files.path().join(format!("{rendition}-{n}.mp4"));
-                assert_eq!(pictures(&file.to_string_lossy()), [keyframe.clone()]);
+                assert_eq!(pictures(&file.to_string_lossy()), std::slice::from_ref(keyframe));
             }
             assert_eq!(pictures(&format!("{live}{rendition}/iframes.m3u8")), keyframes);
             let kept = folder.join(rendition).join("iframes.m3u8");

@@ -22,7 +22,7 @@ impl Sample {
             kinds.push(unit[0] & 0x1f);
             rest = after;
         }
-        kinds.iter().any(|kind| *kind == IDR) && !kinds.contains(&1)
+        kinds.contains(&IDR) && !kinds.contains(&1)
     }
 }
 

@@ -42,7 +42,7 @@ impl Moody {
             }
         }
         let trips = self.trips.load(Ordering::SeqCst);
-        match trips > 0 && self.requests.fetch_add(1, Ordering::SeqCst) % trips == 0 {
+        match trips > 0 && self.requests.fetch_add(1, Ordering::SeqCst).is_multiple_of(trips) {
             true => Err(failed(io::ErrorKind::TimedOut)),
             false => Ok(()),
         }

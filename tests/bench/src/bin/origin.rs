@@ -26,10 +26,6 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// As `lectern` has it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Renditions a viewer plays: the picture and the sound.
 const WATCHED: [&str; 2] = ["v1", "audio"];
 /// Connections that are opened in one go: less than a listener's backlog.
