@@ -47,7 +47,8 @@ describe('the studio', () => {
     await studio.button('Go on air').click();
     await studio.says('On air');
     await until('the server knows', onAir);
-    ({ origin } = await lectern.broadcast(ID));
+    // The line opens with the first picture.
+    origin = await until('the line is open', async () => (await lectern.broadcast(ID)).origin);
     viewer = await Viewer.open(browser, 'pages', lectern.url, ID);
     await moves();
   });
