@@ -82,6 +82,7 @@ struct World {
     moves: Vec<u8>,
     versions: usize,
     applied: usize,
+    over: bool,
 }
 
 impl World {
@@ -96,15 +97,19 @@ impl World {
             moves,
             versions: 0,
             applied: 0,
+            over: false,
         }
     }
 
     fn push(&mut self, frame: Frame) {
         let lane = frame.track.0 as usize - 1;
         for cut in self.life.cutters[lane].push(frame) {
-            for row in self.life.barrier.push(lane, cut).unwrap() {
-                self.row(row);
-            }
+            // A rendition that is silent for too long ends the broadcast.
+            let Ok(rows) = self.life.barrier.push(lane, cut) else {
+                self.over = true;
+                return;
+            };
+            rows.into_iter().for_each(|row| self.row(row));
         }
     }
 
@@ -424,7 +429,7 @@ fn apply(delta: &str, base: &str) -> Option<String> {
 fn run(events: &[Event], moves: Vec<u8>) -> (usize, usize) {
     let mut world = World::new(moves);
     let (mut now, mut jitter, mut lost) = (0i64, 0i64, [0i64; LANES]);
-    let (mut odd, mut keyframe) = (false, false);
+    let (mut odd, mut keyframe, mut begun) = (false, false, [false; LANES]);
     for event in events {
         let mut slots = 30;
         match event {
@@ -437,6 +442,7 @@ fn run(events: &[Event], moves: Vec<u8>) -> (usize, usize) {
             }
             Event::Restart(ms) => {
                 world.restart();
+                begun = [false; LANES];
                 // Later than all that was ever told, as the wall is.
                 now = ((now + ms * 90) / 288_000 + 1) * 288_000;
             }
@@ -444,9 +450,12 @@ fn run(events: &[Event], moves: Vec<u8>) -> (usize, usize) {
         let until = now + slots * 3_000;
         for mut frame in frames_between(now, until) {
             let track = frame.track.0 as usize - 1;
-            if frame.at.ticks() < lost[track] {
+            // An encoder begins every rendition at the head of a segment.
+            let head = frame.at.ticks() % 288_000 == 0;
+            if frame.at.ticks() < lost[track] || !(head || begun[track]) {
                 continue;
             }
+            begun[track] = true;
             odd = !odd;
             // Not before the first frame of a line, which must be in a segment's first part.
             let off = if frame.at.ticks() % 288_000 == 0 {
@@ -457,6 +466,9 @@ fn run(events: &[Event], moves: Vec<u8>) -> (usize, usize) {
             frame.keyframe |= keyframe && track < 2;
             frame.at += Span::from_ticks(if odd { off } else { -off });
             world.push(frame);
+            if world.over {
+                return (world.versions, world.applied);
+            }
         }
         keyframe = false;
         now = until;

@@ -89,9 +89,9 @@ impl Segmenter {
         Vec::new()
     }
 
-    /// Whether a frame at this time is the first of its segment.
+    /// Whether a frame at this time is the first of its segment. The second one, told a little early, is not.
     fn heads_segment(&self, at: MediaTime) -> bool {
-        at - self.grid.segment_start(self.grid.msn(at)) < self.frame
+        at - self.grid.segment_start(self.grid.msn(at)) < self.frame - TOLERANCE
     }
 
     fn append(&mut self, frame: Frame) -> Option<Cut> {
