@@ -2,11 +2,11 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { OUT } from './lectern.mjs';
+import { freePort } from './port.mjs';
 import { Final, until } from './until.mjs';
 
 const DEPLOYED = join(import.meta.dirname, '../../deploy/nginx');
@@ -94,12 +94,3 @@ function replaced(file, replacements) {
 
 /** Debian's folders for bodies that do not fit in memory belong to root. */
 const temporary = (here) => ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((of) => `${of}_temp_path ${here(of)};`).join(' ');
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
-  server.close();
-  await once(server, 'close');
-  return port;
-}

@@ -3,10 +3,10 @@ import { spawn } from 'node:child_process';
 import { createHash, createHmac } from 'node:crypto';
 import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OUT } from './lectern.mjs';
+import { freePort } from './port.mjs';
 import { Final, until } from './until.mjs';
 
 const SERVER = join(import.meta.dirname, '../.bin/versitygw');
@@ -18,6 +18,7 @@ export class Store {
   /** @param {string} story @param {string} bucket */
   static async start(story, bucket) {
     if (!existsSync(SERVER)) throw new Error('no S3 server: npm run setup');
+    // The port is kept over restarts, so it is chosen here.
     const store = new Store(story, bucket, await freePort());
     await store.start();
     await store.#openBucket();
@@ -116,14 +117,4 @@ export class Store {
     });
     if (!response.ok) throw new Error(`${method} ${path}?${query}: ${response.status} ${await response.text()}`);
   }
-}
-
-/** Kept over restarts, so it is chosen here. */
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -12,6 +12,14 @@ pub struct Object {
     pub content_type: String,
 }
 
+impl Object {
+    /// Some of its bytes; fewer (or none) where it is shorter.
+    pub fn range(&self, range: Range<u64>) -> Bytes {
+        let [start, end] = [range.start, range.end].map(|at| at.min(self.body.len() as u64) as usize);
+        self.body.slice(start.min(end)..end)
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     #[error("nothing is kept under {0}")]
@@ -38,9 +46,7 @@ pub trait Archive: Send + Sync + 'static {
 
     /// Some bytes of an object; fewer (or none) where it is shorter.
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, ArchiveError> {
-        let body = self.get(key).await?.body;
-        let [start, end] = [range.start, range.end].map(|at| at.min(body.len() as u64) as usize);
-        Ok(body.slice(start.min(end)..end))
+        Ok(self.get(key).await?.range(range))
     }
 
     /// Deleting what is not there is no error.

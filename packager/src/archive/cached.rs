@@ -10,7 +10,6 @@ use moka::future::Cache;
 use timeline::{Archive, ArchiveError, Object};
 
 use super::lifetime::is_media;
-use super::slice;
 
 pub struct Cached {
     archive: Arc<dyn Archive>,
@@ -51,7 +50,7 @@ impl Archive for Cached {
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, ArchiveError> {
         match self.media.get(key).await {
-            Some(object) => Ok(slice(&object.body, range)),
+            Some(object) => Ok(object.range(range)),
             None => self.archive.get_range(key, range).await,
         }
     }

@@ -2,8 +2,7 @@
 //! either.
 
 use crate::origin::{Cache, ENDED, Resource, STORYBOARD};
-
-const END: &[u8] = b"#EXT-X-ENDLIST\n";
+use crate::playlist::END_LIST;
 
 /// Texts that tell what there is: playlists, indexes, facts. They are written again and again, and lead to objects
 /// that must be there before them.
@@ -27,7 +26,7 @@ pub(crate) fn is_media(key: &str) -> bool {
 
 /// Whether a playlist is final.
 pub(crate) fn is_ended(playlist: &[u8]) -> bool {
-    playlist.ends_with(END)
+    playlist.ends_with(END_LIST.as_bytes())
 }
 
 /// `key` is a whole key: `{broadcast}/{path}`.

@@ -13,13 +13,10 @@ pub use disk::Disk;
 pub use s3::S3;
 pub use spool::Spool;
 
-use std::ops::Range;
-
-use bytes::Bytes;
 use timeline::ArchiveError;
 
 pub(crate) use backlog::{Backlog, Job};
-pub(crate) use lifetime::lifetime;
+pub(crate) use lifetime::{is_ended, lifetime};
 pub(crate) use writer::{Lane, Presented, Writer};
 
 /// Far more than `{id}/{rendition}/{name}` needs.
@@ -39,12 +36,6 @@ fn check_key(key: &str) -> Result<&str, ArchiveError> {
 fn is_name(name: &str) -> bool {
     let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_');
     !name.is_empty() && name.len() <= LONGEST_NAME && !name.starts_with('.') && name.bytes().all(plain)
-}
-
-/// Some bytes of a body; fewer (or none) where it is shorter.
-fn slice(body: &Bytes, range: Range<u64>) -> Bytes {
-    let [start, end] = [range.start, range.end].map(|at| at.min(body.len() as u64) as usize);
-    body.slice(start.min(end)..end)
 }
 
 /// What a name says of its content; a folder on disk keeps nothing but names.

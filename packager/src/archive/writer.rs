@@ -14,14 +14,12 @@ use tokio::time::{Instant, sleep};
 use super::{Backlog, Job, content_type};
 use crate::error::Error;
 use crate::meters::Meters;
-use crate::playlist;
+use crate::playlist::{self, END_LIST};
 use crate::recording::{self, Recorder};
 use crate::storyboard::{FOLDER, STORYBOARD, still_name};
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const SLOWEST_RETRY: Duration = Duration::from_secs(5);
-
-const END: &str = "#EXT-X-ENDLIST\n";
 
 /// What is written once, with the first segments.
 pub(crate) struct Presented {
@@ -99,7 +97,7 @@ impl Presented {
 
     fn index(&self, recorder: Recorder, playlists: &[Playlists]) -> Option<Vec<u8>> {
         let place = |name: &str| self.lanes.iter().position(|lane| lane.name == name);
-        recorder.finish(|name| Some(format!("{}{END}", playlists.get(place(name)?)?.media)))
+        recorder.finish(|name| Some(format!("{}{END_LIST}", playlists.get(place(name)?)?.media)))
     }
 }
 
@@ -153,7 +151,7 @@ impl Writer {
         if let Some(index) = presented.index(recorder, playlists) {
             self.put("", recording::INDEX, index.into()).await?;
         }
-        self.publish(presented, playlists, END).await?;
+        self.publish(presented, playlists, END_LIST).await?;
         self.publish_storyboard(&storyboard).await?;
         if !announced {
             self.announce(presented).await?;

@@ -1,5 +1,7 @@
 //! A broadcast on air, served from memory.
 
+use std::sync::Arc;
+
 use axum::http::HeaderMap;
 use axum::response::Response;
 use timeline::PartIndex;
@@ -70,7 +72,7 @@ pub const ENDED: Cache = Cache::Seconds(300);
 pub const STORYBOARD: Cache = Cache::Seconds(3);
 
 /// The front once a whole segment is listed in all renditions: the first answer is held until then.
-async fn presented(air: &Air) -> Result<std::sync::Arc<Front>, Problem> {
+async fn presented(air: &Air) -> Result<Arc<Front>, Problem> {
     let front = air
         .wait(air.promises.patience(), |front| {
             front.ready || front.state != State::Live
@@ -80,6 +82,17 @@ async fn presented(air: &Air) -> Result<std::sync::Arc<Front>, Problem> {
     match front.state {
         State::Gone if front.ready => Err(gone()),
         State::Gone => Err(Problem::not_found("this broadcast ended without any media")),
+        State::Live | State::Ended => Ok(front),
+    }
+}
+
+/// The front once what is asked for has arrived, or nothing more will.
+async fn arrival(air: &Air, arrived: impl Fn(&Front) -> bool) -> Result<Arc<Front>, Problem> {
+    let arrived = |front: &Front| arrived(front) || front.state != State::Live;
+    let front = air.wait(air.promises.patience(), arrived).await;
+    let front = front.map_err(impatient)?;
+    match front.state {
+        State::Gone => Err(gone()),
         State::Live | State::Ended => Ok(front),
     }
 }
@@ -102,14 +115,7 @@ async fn playlist(
     let directives = directives(query, td)?;
     let wanted = directives.wanted(front.next, &air.grid, air.promises.advance_parts());
     let wanted = wanted.map_err(|TooFar| too_far())?;
-    let arrived = |front: &Front| wanted.is_met(front.next) || front.state != State::Live;
-    let front = air
-        .wait(air.promises.patience(), arrived)
-        .await
-        .map_err(impatient)?;
-    if front.state == State::Gone {
-        return Err(gone());
-    }
+    let front = arrival(air, |front| wanted.is_met(front.next)).await?;
     let cache = lifetime(&directives, wanted, td);
     Ok(Some(version(&front, lane, directives.skip, headers, cache)))
 }
@@ -141,15 +147,9 @@ async fn iframes(
     }
     let arrived = |front: &Front| {
         let next = listed(front).map_or(0, |listed| listed.next);
-        msn.is_none_or(|msn| msn < next) || front.state != State::Live
+        msn.is_none_or(|msn| msn < next)
     };
-    let front = air
-        .wait(air.promises.patience(), arrived)
-        .await
-        .map_err(impatient)?;
-    let newest = listed(&front)
-        .filter(|_| front.state != State::Gone)
-        .ok_or_else(gone)?;
+    let newest = listed(&*arrival(air, arrived).await?).ok_or_else(gone)?;
     let cache = Cache::Seconds(if msn.is_some() { 6 * td } else { 1 });
     Ok(Some(rendered(&newest.version, skip, headers, cache)))
 }

@@ -7,16 +7,14 @@ use axum::response::Response;
 use bytes::Bytes;
 use timeline::{Archive, ArchiveError, BroadcastId, Grid, Object, Span, TICKS_PER_SECOND};
 
-use super::from_air::{ENDED, STORYBOARD};
 use super::immutable::{Immutable, Portion};
 use super::reply::{self, Cache, Problem, accepts_gzip};
 use super::resource::Resource;
-use crate::archive::content_type;
+use crate::archive::{content_type, is_ended, lifetime};
 use crate::listing::segment_name;
+use crate::playlist::END_LIST;
 use crate::storyboard::still_name;
 use crate::text::gzip;
-
-const END: &str = "#EXT-X-ENDLIST\n";
 
 pub async fn serve(
     archive: &Arc<dyn Archive>,
@@ -69,23 +67,15 @@ async fn changing(
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let Object { body, content_type } = archive.get(key).await.map_err(refused)?;
-    Ok(match resource {
-        Resource::Playlist(_) | Resource::IFrames(_) => {
-            let cache = if body.ends_with(END.as_bytes()) {
-                ENDED
-            } else {
-                Cache::Seconds(1)
-            };
-            compressed(body, &content_type, cache, headers).await
-        }
-        Resource::Multivariant | Resource::AudioOnly => {
-            compressed(body, &content_type, Cache::Seconds(2), headers).await
-        }
-        Resource::Storyboard => compressed(body, &content_type, STORYBOARD, headers).await,
-        Resource::File if content_type == "application/json" => {
-            compressed(body, &content_type, Cache::Seconds(1), headers).await
-        }
-        _ => reply::object(body, &content_type, Cache::Seconds(1)),
+    let cache = lifetime(key, &body);
+    let text = match resource {
+        Resource::File => content_type == "application/json",
+        Resource::Part(..) => false,
+        _ => true,
+    };
+    Ok(match text {
+        true => compressed(body, &content_type, cache, headers).await,
+        false => reply::object(body, &content_type, cache),
     })
 }
 
@@ -102,8 +92,8 @@ async fn seal_playlist(archive: &Arc<dyn Archive>, key: &str) -> Result<Option<B
         playlist => playlist?,
     };
     let text = playlist.body.clone();
-    if !text.ends_with(END.as_bytes()) {
-        let body = [&text[..], END.as_bytes()].concat().into();
+    if !is_ended(&text) {
+        let body = [&text[..], END_LIST.as_bytes()].concat().into();
         archive.put(key, Object { body, ..playlist }).await?;
     }
     Ok(Some(text))

@@ -7,6 +7,9 @@ use timeline::{Span, WallTime};
 
 use super::decimal::{DateTime, Millis, Seconds, SecondsUp};
 
+/// The last line of a playlist to which nothing will be added (4.4.3.4).
+pub const END_LIST: &str = "#EXT-X-ENDLIST\n";
+
 /// Fields in the order in which the tags stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Media {
@@ -155,7 +158,7 @@ impl Media {
             .iter()
             .for_each(|report| report.render(&mut out));
         if self.end_list {
-            out.push_str("#EXT-X-ENDLIST\n");
+            out.push_str(END_LIST);
         }
         out
     }

@@ -27,7 +27,7 @@ use timeline::{Archive, ArchiveError, Object};
 use tokio::sync::Notify;
 
 use super::lifetime::{is_facts, is_pointer};
-use super::{Disk, check_key, slice};
+use super::{Disk, check_key};
 use contact::Contact;
 use folder::Folder;
 use queue::{Entry, Kind, Queue};
@@ -169,7 +169,7 @@ impl Archive for Spool {
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, ArchiveError> {
         check_key(key)?;
         match self.read_waiting(key).await? {
-            Some(waiting) => Ok(slice(&waiting.body, range)),
+            Some(waiting) => Ok(waiting.range(range)),
             None => match self.ask(key, self.0.store.get_range(key, range.clone())).await {
                 Err(error @ ArchiveError::Io { .. }) => {
                     self.0.kept.get_range(key, range).await.map_err(|_| error)
