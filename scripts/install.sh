@@ -8,8 +8,9 @@ run=(build-essential pkg-config ca-certificates
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
   gstreamer1.0-plugins-ugly gstreamer1.0-libav fonts-dejavu-core)
 # git: cargo-deny reads the tree through it. python3-venv: aiortc, an independent WHIP publisher.
-# nginx: a CDN edge.
-test=(git chromium ffmpeg python3 python3-venv nginx-light libnginx-mod-http-lua)
+# nginx: a CDN edge. redis, postgresql: rooms on several nodes (the tests start their own).
+test=(git chromium ffmpeg python3 python3-venv nginx-light libnginx-mod-http-lua
+  redis-server postgresql)
 
 case "${1:-run}" in
   run) wanted=("${run[@]}") ;;
