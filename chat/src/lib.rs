@@ -10,6 +10,7 @@ mod error;
 mod event;
 mod gate;
 mod keeper;
+pub mod moderation;
 mod problem;
 mod record;
 mod replay;

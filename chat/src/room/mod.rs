@@ -16,6 +16,8 @@ use timeline::{Line, MediaTime, Stamp, WallTime};
 
 use crate::{Config, Event, Kind, Person, Role};
 
+#[cfg(test)]
+pub use body::clean;
 pub use body::clean_name;
 pub use join::{Answer, Resume};
 pub use rate::Bucket;
