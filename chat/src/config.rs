@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::moderation::RepeatLimits;
 
 /// The `[chat]` section.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -15,6 +16,8 @@ pub struct Config {
     /// What all participants of a room together may say. More could not be read, and would make a replay
     /// chunk heavier than the video beside it.
     pub room_rate: Rate,
+    /// How often the same may be said.
+    pub repeats: RepeatLimits,
     /// Frames of any kind that one connection may send. Beyond it is no person: the connection is closed.
     pub frame_rate: Rate,
     /// Events that a newcomer is shown.
@@ -71,6 +74,7 @@ impl Default for Config {
                 messages: 200,
                 per_ms: 2_000,
             },
+            repeats: RepeatLimits::default(),
             frame_rate: Rate {
                 messages: 60,
                 per_ms: 6_000,

@@ -5,6 +5,7 @@
 //!
 //! `docs/room-protocol.md` is the wire in words.
 
+mod api;
 mod config;
 mod error;
 mod event;
@@ -17,11 +18,16 @@ mod replay;
 mod room;
 mod rooms;
 mod routes;
+mod settings;
 mod socket;
+#[cfg(test)]
+mod testing;
 mod wire;
 
 pub use config::{Config, Rate};
 pub use error::Error;
-pub use event::{Event, Kind, Person, Role};
+pub use event::{Attached, Audience, Event, Kind, Person, Role, Text};
 pub use gate::{Gate, Pass, Refusal};
+pub use moderation::RepeatLimits;
 pub use rooms::Rooms;
+pub use settings::Settings;

@@ -3,12 +3,15 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::room::Refused;
 use crate::{Error, Refusal};
 
 #[derive(Debug)]
 pub struct Problem {
     status: StatusCode,
     detail: String,
+    /// What a frame would refuse with.
+    refused: Option<Refused>,
 }
 
 impl Problem {
@@ -16,6 +19,14 @@ impl Problem {
         Problem {
             status,
             detail: detail.into(),
+            refused: None,
+        }
+    }
+
+    pub fn refused(refused: &Refused) -> Self {
+        Problem {
+            refused: Some(refused.clone()),
+            ..Problem::new(crate::api::status(refused.code), &refused.message)
         }
     }
 
@@ -51,17 +62,26 @@ impl From<Refusal> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::json!({
+        let mut body = serde_json::json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or("Error"),
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        if let Some(refused) = &self.refused {
+            body["code"] = refused.code.name().into();
+            body["retry_after_ms"] = refused.retry_after_ms.into();
+        }
         let headers = [
             (header::CONTENT_TYPE, "application/problem+json"),
             (header::CACHE_CONTROL, "no-store"),
         ];
         let mut response = (self.status, headers, body.to_string()).into_response();
+        if let Some(ms) = self.refused.as_ref().and_then(|refused| refused.retry_after_ms) {
+            let seconds = HeaderValue::from(ms.div_ceil(1_000));
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+            return response;
+        }
         let extra = match self.status {
             StatusCode::UNAUTHORIZED => (header::WWW_AUTHENTICATE, "Bearer"),
             StatusCode::SERVICE_UNAVAILABLE => (header::RETRY_AFTER, "5"),

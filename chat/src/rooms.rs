@@ -12,11 +12,11 @@ use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::keeper::{Entrance, Keeper, RoomHandle};
+use crate::keeper::{Done, Entrance, Keeper, RoomHandle, Standing};
 use crate::record::{Record, RoomRow};
 use crate::replay::{self, Replay};
-use crate::room::{Refused, Resume, Room};
-use crate::{Config, Error, Gate};
+use crate::room::{Action, Code, Refused, Resume, Room};
+use crate::{Config, Error, Gate, Person};
 
 /// Connections that have not said good-bye by then are cut.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -140,15 +140,36 @@ impl Rooms {
     pub(crate) async fn enter(
         &self,
         broadcast: &BroadcastId,
+        by: &Person,
         resume: Option<Resume>,
     ) -> Result<(RoomHandle, Result<Entrance, Refused>), Error> {
         for _ in 0..ATTEMPTS {
             let room = self.room(broadcast).await?;
-            if let Some(entrance) = room.enter(resume.clone()).await {
+            if let Some(entrance) = room.enter(by, resume.clone()).await {
                 return Ok((room, entrance));
             }
         }
         Err(Error::Closing)
+    }
+
+    /// How a room stands, for one reader.
+    pub(crate) async fn stand(&self, broadcast: &BroadcastId, by: &Person) -> Result<Standing, Error> {
+        for _ in 0..ATTEMPTS {
+            if let Some(standing) = self.room(broadcast).await?.stand(by).await {
+                return Ok(standing);
+            }
+        }
+        Err(Error::Closing)
+    }
+
+    /// Does what somebody asks of a room that they are in.
+    pub(crate) async fn act(&self, room: &RoomHandle, by: &Person, reference: &str, action: Action) -> Done {
+        if let Action::Say(say) = &action
+            && !say.files.is_empty()
+        {
+            return Err(Refused::new(Code::NotFound, "there is no such file"));
+        }
+        room.act(by, reference, action, Vec::new()).await
     }
 
     /// The room of a broadcast, opened if it is not in memory.
@@ -218,8 +239,9 @@ impl Rooms {
         let shared = &self.0;
         let line = self.line(broadcast).await?;
         let row = shared.record.room(broadcast).await?;
-        let recent = shared.record.recent(broadcast, shared.config.recent).await?;
-        let mut room = Room::new(row.epoch.clone(), shared.config.clone(), recent);
+        let kept = shared.record.kept(broadcast, shared.config.recent).await?;
+        let settings = watch::Sender::new(kept.state.settings.clone());
+        let mut room = Room::new(row.epoch.clone(), shared.config.clone(), kept);
         if row.ended {
             room.close();
         }
@@ -230,6 +252,7 @@ impl Rooms {
             record.clone(),
             archive,
             line.clone(),
+            settings.subscribe(),
             &shared.config,
         )
         .await?;
@@ -241,6 +264,7 @@ impl Rooms {
             record,
             replay.clone(),
             line,
+            settings,
         );
         let (shared, broadcast, stopping) = (shared.clone(), broadcast.clone(), shared.stopping.clone());
         self.0.keepers.spawn(async move {

@@ -15,7 +15,8 @@ use tower_http::cors::{Any, CorsLayer};
 
 use crate::problem::Problem;
 use crate::rooms::Rooms;
-use crate::{Error, Event, socket};
+use crate::wire::Seen;
+use crate::{Error, api, socket};
 
 /// Events in one page: about 150 KB. Whoever wants more asks again behind the last one.
 const PAGE: u64 = 500;
@@ -35,6 +36,7 @@ pub fn router(rooms: Rooms) -> Router {
         .layer(CompressionLayer::new())
         .layer(cors);
     Router::new()
+        .merge(api::router())
         // Over HTTP/2 a WebSocket begins with CONNECT (RFC 8441).
         .route("/rooms/{id}", get(enter).connect(enter))
         .merge(read)
@@ -84,9 +86,11 @@ const fn all() -> u64 {
 }
 
 #[derive(Serialize)]
-struct Page {
+struct Page<'a> {
     epoch: String,
-    events: Vec<Event>,
+    from: u64,
+    to: u64,
+    events: Vec<Seen<'a>>,
 }
 
 async fn messages(
@@ -98,12 +102,33 @@ async fn messages(
     let broadcast = broadcast(&id)?;
     let Query(Wanted { from, to }) =
         wanted.map_err(|rejection| Problem::new(StatusCode::BAD_REQUEST, rejection.body_text()))?;
-    rooms.shared().gate.enter(&broadcast, bearer(&headers)?).await?;
-    let record = &rooms.shared().record;
-    let epoch = record.room(&broadcast).await?.epoch;
-    let events = record.page(&broadcast, from, to, PAGE).await?;
+    let by = rooms
+        .shared()
+        .gate
+        .enter(&broadcast, bearer(&headers)?)
+        .await?
+        .person;
+    let standing = rooms.stand(&broadcast, &by).await?;
+    let to = to.min(standing.last);
+    let mut events = rooms.shared().record.page(&broadcast, from, to, PAGE).await?;
+    let to = match events.last() {
+        Some(last) if events.len() as u64 == PAGE => last.seq,
+        _ => to,
+    };
+    let (face, anonymous) = (by.role.face(), standing.veil.anonymous());
+    events.retain(|event| event.is_for(face, &by.id));
+    let events = events.iter().map(|event| event.seen(face, anonymous)).collect();
     let headers = [(header::CACHE_CONTROL, "private, no-store")];
-    Ok((headers, axum::Json(Page { epoch, events })).into_response())
+    Ok((
+        headers,
+        axum::Json(Page {
+            epoch: standing.epoch,
+            from,
+            to,
+            events,
+        }),
+    )
+        .into_response())
 }
 
 async fn index(State(rooms): State<Rooms>, Path(id): Path<String>) -> Result<Response, Problem> {
@@ -145,12 +170,12 @@ fn json(body: bytes::Bytes, cached: &'static str) -> Response {
     (headers, body).into_response()
 }
 
-fn broadcast(id: &str) -> Result<BroadcastId, Problem> {
+pub(crate) fn broadcast(id: &str) -> Result<BroadcastId, Problem> {
     id.parse().map_err(|_| Problem::unknown())
 }
 
 /// The token, if there is one. What is no bearer's is a mistake, not an absence.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         return Ok(None);
     };

@@ -1,12 +1,15 @@
 //! The room's wire: JSON text frames. `docs/room-protocol.md` says it in words.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::ws::Utf8Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use timeline::{Line, MediaTime, WallTime};
 
-use crate::room::{Refused, Resume};
+use crate::event::Held;
+use crate::room::{Action, Refused, Resume};
 use crate::{Event, Person};
 
 /// A frame of a client. 16 KiB hold the longest body with every character escaped.
@@ -18,27 +21,21 @@ pub const PAGE_BYTES: usize = 64 * 1024;
 /// The names that clients give their messages. A UUID has 36 characters.
 const MAX_REF_BYTES: usize = 64;
 
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
+/// What a client says.
+#[derive(Debug, PartialEq)]
 pub enum FromClient {
     Join {
         token: Option<String>,
         resume: Option<Resume>,
     },
-    Say {
-        #[serde(rename = "ref")]
+    Ask {
         reference: String,
-        body: String,
-        /// Unix ms of the picture the writer was watching.
-        playing: Option<f64>,
+        action: Action,
     },
-    Delete {
-        #[serde(rename = "ref")]
+    Roster {
         reference: String,
-        seq: u64,
     },
     Ping {
-        #[serde(rename = "ref")]
         reference: Option<String>,
     },
 }
@@ -48,23 +45,30 @@ pub enum FromClient {
 pub enum ToClient<'a> {
     Joined {
         epoch: &'a str,
-        /// The last event that this answer covers.
+        /// The first event that this answer covers, …
+        from: u64,
+        /// … and the last.
         seq: u64,
         you: &'a Person,
         now: i64,
         line: LineState,
         limits: Limits,
-        events: &'a [Arc<Event>],
+        state: &'a Value,
+        events: &'a [Seen<'a>],
         resumed: bool,
     },
     Events {
-        events: &'a [Arc<Event>],
+        from: u64,
+        to: u64,
+        events: &'a [Seen<'a>],
     },
     Ack {
         #[serde(rename = "ref")]
         reference: &'a str,
-        seq: u64,
-        at: MediaTime,
+        seq: Option<u64>,
+        at: Option<MediaTime>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        held: Option<Held>,
     },
     Refused {
         #[serde(rename = "ref")]
@@ -76,15 +80,41 @@ pub enum ToClient<'a> {
         from: u64,
         to: u64,
     },
+    Tally {
+        tallies: Value,
+    },
     Line(LineState),
     Presence {
         count: usize,
+    },
+    Roster {
+        #[serde(rename = "ref")]
+        reference: &'a str,
+        #[serde(flatten)]
+        roster: &'a Roster,
     },
     Pong {
         #[serde(rename = "ref")]
         reference: Option<&'a str>,
         now: i64,
     },
+}
+
+/// An event as its reader sees it.
+pub type Seen<'a> = Cow<'a, Event>;
+
+/// Who is here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Roster {
+    pub count: usize,
+    pub people: Vec<Here>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Here {
+    pub person: Person,
+    /// Unix ms.
+    pub since: i64,
 }
 
 /// Events in frames of a size that every buffer on the way can hold. There is at least one, perhaps empty.
@@ -137,16 +167,37 @@ pub enum Close {
     SlowReader,
     TooBig,
     TooMany,
+    Banned,
 }
 
 impl FromClient {
     /// What a frame says. On failure, the name of the message that was not understood, if it has one.
     pub fn read(text: &str) -> Result<FromClient, (Option<String>, Refused)> {
-        let frame = serde_json::from_str::<FromClient>(text).map_err(|error| {
+        let refuse = |error: serde_json::Error| {
             // The message of serde may quote a body: only where it failed is told.
             let place = format!("not a frame of this room's protocol (column {})", error.column());
             (reference_of(text), Refused::malformed(place))
-        })?;
+        };
+        let head: Head = serde_json::from_str(text).map_err(refuse)?;
+        let frame = match &*head.kind {
+            "join" => {
+                let Join { token, resume } = serde_json::from_str(text).map_err(refuse)?;
+                FromClient::Join { token, resume }
+            }
+            "ping" => FromClient::Ping {
+                reference: head.reference,
+            },
+            "roster" => FromClient::Roster {
+                reference: head.reference.ok_or_else(nameless)?,
+            },
+            _ => {
+                let action = serde_json::from_str(text).map_err(refuse)?;
+                FromClient::Ask {
+                    reference: head.reference.ok_or_else(nameless)?,
+                    action,
+                }
+            }
+        };
         match frame.reference() {
             Some(reference) if reference.is_empty() || reference.len() > MAX_REF_BYTES => {
                 let limit = format!("a ref is 1 to {MAX_REF_BYTES} bytes");
@@ -159,10 +210,28 @@ impl FromClient {
     fn reference(&self) -> Option<&str> {
         match self {
             FromClient::Join { .. } => None,
-            FromClient::Say { reference, .. } | FromClient::Delete { reference, .. } => Some(reference),
+            FromClient::Ask { reference, .. } | FromClient::Roster { reference } => Some(reference),
             FromClient::Ping { reference } => reference.as_deref(),
         }
     }
+}
+
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(rename = "ref")]
+    reference: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Join {
+    token: Option<String>,
+    resume: Option<Resume>,
+}
+
+fn nameless() -> (Option<String>, Refused) {
+    (None, Refused::malformed("a ref is needed"))
 }
 
 fn reference_of(text: &str) -> Option<String> {
@@ -213,7 +282,7 @@ impl Close {
             Close::TryAgainLater => 1013,
             Close::Malformed => 4000,
             Close::Unauthorized => 4001,
-            Close::Forbidden => 4003,
+            Close::Forbidden | Close::Banned => 4003,
             Close::Unknown => 4004,
             Close::SlowReader => 4008,
             Close::TooBig => 4009,
@@ -232,6 +301,7 @@ impl Close {
             Close::SlowReader => "slow reader",
             Close::TooBig => "message too big",
             Close::TooMany => "too many messages",
+            Close::Banned => "banned",
         }
     }
 }
@@ -240,7 +310,8 @@ impl Close {
 mod tests {
     use super::*;
     use crate::Role;
-    use crate::room::Code;
+    use crate::room::{Code, Say};
+    use serde_json::json;
     use timeline::Timeline;
 
     #[test]
@@ -263,10 +334,19 @@ mod tests {
                 })
             }
         );
-        let say = |playing| FromClient::Say {
-            reference: "c1".into(),
-            body: "hi".into(),
-            playing,
+        let ask = |reference: &str, action| FromClient::Ask {
+            reference: reference.into(),
+            action,
+        };
+        let say = |playing| {
+            ask(
+                "c1",
+                Action::Say(Say {
+                    body: "hi".into(),
+                    playing,
+                    ..Say::default()
+                }),
+            )
         };
         assert_eq!(
             read(r#"{"type":"say","ref":"c1","body":"hi","playing":17600.25}"#),
@@ -283,9 +363,22 @@ mod tests {
         assert_eq!(read(r#"{"type":"say","ref":"c1","body":"hi"}"#), say(None));
         assert_eq!(
             read(r#"{"type":"delete","ref":"c2","seq":57}"#),
-            FromClient::Delete {
-                reference: "c2".into(),
-                seq: 57
+            ask("c2", Action::Delete { seq: 57 })
+        );
+        assert_eq!(
+            read(r#"{"type":"vote","ref":"c3","target":5,"choices":[0,2]}"#),
+            ask(
+                "c3",
+                Action::Vote {
+                    target: 5,
+                    choices: vec![0, 2]
+                }
+            )
+        );
+        assert_eq!(
+            read(r#"{"type":"roster","ref":"c4"}"#),
+            FromClient::Roster {
+                reference: "c4".into()
             }
         );
         assert_eq!(read(r#"{"type":"ping"}"#), FromClient::Ping { reference: None });
@@ -300,6 +393,7 @@ mod tests {
             "[]",
             "null",
             r#"{"type":"dance"}"#,
+            r#"{"type":"erase","person":"p"}"#,
             r#"{"type":"say","body":"secret"}"#,
             "\u{0}",
         ] {
@@ -323,6 +417,7 @@ mod tests {
         let timeline = Timeline::starting(WallTime::from_unix_millis(1_000));
         let joined = ToClient::Joined {
             epoch: "e",
+            from: 1,
             seq: 3,
             you: &you,
             now: 5,
@@ -332,12 +427,13 @@ mod tests {
                 messages: 5,
                 per_seconds: 5.0,
             },
+            state: &json!({}),
             events: &[],
             resumed: false,
         };
         assert_eq!(
             joined.to_text().as_str(),
-            r#"{"type":"joined","epoch":"e","seq":3,"you":{"id":"p","name":"Ana","role":"host"},"now":5,"line":{"state":"live","origin":1000,"duration":null},"limits":{"body":1000,"messages":5,"per_seconds":5.0},"events":[],"resumed":false}"#
+            r#"{"type":"joined","epoch":"e","from":1,"seq":3,"you":{"id":"p","name":"Ana","role":"host"},"now":5,"line":{"state":"live","origin":1000,"duration":null},"limits":{"body":1000,"messages":5,"per_seconds":5.0},"state":{},"events":[],"resumed":false}"#
         );
         let line = Line::Ended {
             timeline,
@@ -363,8 +459,9 @@ mod tests {
         assert_eq!(
             ToClient::Ack {
                 reference: "c1",
-                seq: 1,
-                at: MediaTime::from_ticks(2)
+                seq: Some(1),
+                at: Some(MediaTime::from_ticks(2)),
+                held: None,
             }
             .to_text()
             .as_str(),
@@ -374,32 +471,20 @@ mod tests {
 
     #[test]
     fn many_events_come_in_several_frames() {
-        let event = |seq| {
-            Arc::new(Event {
-                seq,
-                stamp: timeline::Stamp {
-                    at: MediaTime::ZERO,
-                    source: timeline::StampSource::Server,
-                },
-                sent: WallTime::default(),
-                author: Person {
-                    id: "p".into(),
-                    name: "Ana".into(),
-                    role: Role::Host,
-                },
-                kind: crate::Kind::Text {
-                    body: Some("\"".repeat(5_000)),
-                },
-            })
-        };
+        let event = |seq| Arc::new(crate::testing::text(seq, 0, &"\"".repeat(5_000)));
         let events: Vec<_> = (1..=40).map(event).collect();
         let pages = super::pages(&events);
         assert_eq!(pages.concat(), events);
         assert!(pages.len() > 1);
         for page in pages {
-            assert!(
-                !page.is_empty() && ToClient::Events { events: page }.to_text().len() <= PAGE_BYTES + 100
-            );
+            let events: Vec<_> = page.iter().map(|event| Cow::Borrowed(&**event)).collect();
+            let text = ToClient::Events {
+                from: 1,
+                to: 40,
+                events: &events,
+            }
+            .to_text();
+            assert!(!page.is_empty() && text.len() <= PAGE_BYTES + 100);
         }
         assert_eq!(super::pages(&[]), [&[] as &[_]]);
     }

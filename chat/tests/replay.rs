@@ -16,7 +16,7 @@ async fn the_replay_holds_what_was_said_by_position() {
     let (index, _) = school.replay("algebra").await;
     assert_eq!(
         (&index["v"], &index["window"], &index["chunks"]),
-        (&json!(1), &json!(2_880_000), &json!([]))
+        (&json!(2), &json!(2_880_000), &json!([]))
     );
 
     let mut ana = school.join("algebra", "participant", "ana").await;

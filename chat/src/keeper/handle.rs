@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use axum::extract::ws::Utf8Bytes;
-use timeline::WallTime;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::Person;
+use super::people::{People, Present};
+use crate::event::{Anonymous, Attached, Audience, Face};
 use crate::replay::Replay;
-use crate::room::{Answer, Receipt, Refused, Resume};
+use crate::room::{Action, Answer, Receipt, Refused, Resume};
+use crate::{Event, Person};
 
 /// Each connection waits for the answer to one ask; more wait in their sockets.
 const ASKS: usize = 1_024;
@@ -18,64 +19,124 @@ const ASKS: usize = 1_024;
 pub struct RoomHandle {
     asks: mpsc::Sender<Ask>,
     pub replay: Arc<Replay>,
+    pub people: People,
 }
 
 pub enum Ask {
     Enter {
+        by: Person,
         resume: Option<Resume>,
         reply: oneshot::Sender<Result<Entrance, Refused>>,
     },
-    Say {
+    Act {
         by: Person,
         reference: String,
-        body: String,
-        playing: Option<WallTime>,
+        action: Action,
+        /// Those of the files it names that are here.
+        files: Vec<Attached>,
         reply: Reply,
     },
-    Delete {
+    /// How the room stands.
+    Stand {
         by: Person,
-        reference: String,
-        seq: u64,
-        reply: Reply,
+        reply: oneshot::Sender<Standing>,
     },
     /// The broadcast is over.
     Close { reply: oneshot::Sender<()> },
 }
 
-pub type Reply = oneshot::Sender<Result<Receipt, Refused>>;
+pub type Reply = oneshot::Sender<Done>;
+
+/// `None`: done, and no event of its own.
+pub type Done = Result<Option<Receipt>, Refused>;
 
 /// What someone gets who enters.
 pub struct Entrance {
-    pub epoch: String,
+    pub standing: Standing,
     pub answer: Answer,
-    /// The last event; the frames go on behind it.
-    pub last: u64,
-    pub frames: broadcast::Receiver<Arc<Frame>>,
+    pub told: broadcast::Receiver<Arc<Told>>,
     pub presence: watch::Receiver<Utf8Bytes>,
     pub _present: Present,
 }
 
-/// Events as every connection of the room sends them: serialised once.
+/// How the room stands as of an event, for one reader.
+pub struct Standing {
+    pub epoch: String,
+    /// The last event; frames go on behind it.
+    pub last: u64,
+    pub state: serde_json::Value,
+    pub veil: Veil,
+}
+
+/// What hides anonymous authors.
+#[derive(Clone)]
+pub struct Veil {
+    epoch: Arc<str>,
+    staff_know: bool,
+}
+
+/// What everyone is told.
+pub enum Told {
+    Events(Frame),
+    Tally { public: Utf8Bytes, staff: Utf8Bytes },
+}
+
+/// A stretch of events, as all connections of the room send it: serialised once for participants and once for staff.
 pub struct Frame {
     pub from: u64,
     pub to: u64,
-    pub count: u64,
-    pub text: Utf8Bytes,
+    pub public: Page,
+    pub staff: Page,
+    /// All of them: for those whom some concern alone.
+    pub events: Vec<Arc<Event>>,
+    pub veil: Veil,
 }
 
-/// Counts as present until it is dropped.
-pub struct Present(pub watch::Sender<usize>);
+#[derive(Default)]
+pub struct Page {
+    /// The first event that it covers.
+    pub from: u64,
+    pub count: u64,
+    /// `None`: there is nothing in it for these readers.
+    pub text: Option<Utf8Bytes>,
+}
 
-impl Drop for Present {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count = count.saturating_sub(1));
+impl Veil {
+    pub fn of(anonymous: Anonymous<'_>) -> Veil {
+        Veil {
+            epoch: anonymous.epoch.into(),
+            staff_know: anonymous.staff_know,
+        }
+    }
+
+    pub fn anonymous(&self) -> Anonymous<'_> {
+        Anonymous {
+            epoch: &self.epoch,
+            staff_know: self.staff_know,
+        }
+    }
+}
+
+impl Frame {
+    pub fn page(&self, face: Face) -> &Page {
+        match face {
+            Face::Public => &self.public,
+            Face::Staff => &self.staff,
+        }
+    }
+
+    /// Whether something in it is for this participant alone.
+    pub fn concerns(&self, person: &str) -> bool {
+        self.events
+            .iter()
+            .any(|event| event.audience == Audience::StaffAnd(person.to_owned()))
     }
 }
 
 impl RoomHandle {
-    pub fn new(replay: Arc<Replay>) -> (RoomHandle, mpsc::Receiver<Ask>) {
+    pub fn new(replay: Arc<Replay>, people: People) -> (RoomHandle, mpsc::Receiver<Ask>) {
         let (asks, heard) = mpsc::channel(ASKS);
-        (RoomHandle { asks, replay }, heard)
+        (RoomHandle { asks, replay, people }, heard)
     }
 
     /// The room has left the memory: a new handle is needed.
@@ -84,41 +145,29 @@ impl RoomHandle {
     }
 
     /// `None`: the room has left the memory.
-    pub async fn enter(&self, resume: Option<Resume>) -> Option<Result<Entrance, Refused>> {
-        self.ask(|reply| Ask::Enter { resume, reply }).await
+    pub async fn enter(&self, by: &Person, resume: Option<Resume>) -> Option<Result<Entrance, Refused>> {
+        let by = by.clone();
+        self.ask(|reply| Ask::Enter { by, resume, reply }).await
     }
 
-    pub async fn say(
-        &self,
-        by: &Person,
-        reference: &str,
-        body: String,
-        playing: Option<WallTime>,
-    ) -> Result<Receipt, Refused> {
+    pub async fn act(&self, by: &Person, reference: &str, action: Action, files: Vec<Attached>) -> Done {
         let (by, reference) = (by.clone(), reference.to_owned());
         let answer = self
-            .ask(|reply| Ask::Say {
+            .ask(|reply| Ask::Act {
                 by,
                 reference,
-                body,
-                playing,
+                action,
+                files,
                 reply,
             })
             .await;
         answer.unwrap_or_else(|| Err(Refused::unavailable()))
     }
 
-    pub async fn delete(&self, by: &Person, reference: &str, seq: u64) -> Result<Receipt, Refused> {
-        let (by, reference) = (by.clone(), reference.to_owned());
-        let answer = self
-            .ask(|reply| Ask::Delete {
-                by,
-                reference,
-                seq,
-                reply,
-            })
-            .await;
-        answer.unwrap_or_else(|| Err(Refused::unavailable()))
+    /// `None`: the room has left the memory.
+    pub async fn stand(&self, by: &Person) -> Option<Standing> {
+        let by = by.clone();
+        self.ask(|reply| Ask::Stand { by, reply }).await
     }
 
     /// Everything said before is stored, nothing is said after. `None`: the room has left the memory.

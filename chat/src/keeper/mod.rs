@@ -4,6 +4,7 @@
 //! before the record has it.
 
 mod handle;
+mod people;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +15,15 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::event::{Attached, Face};
 use crate::record::{Entry, Record};
 use crate::replay::Replay;
-use crate::room::{Code, Receipt, Refused, Resume, Room, Say};
+use crate::room::{self, Accepted, Action, Code, Found, Refused, Resume, Room, tallies};
 use crate::wire::{self, ToClient};
-use crate::{Config, Person};
-use handle::{Ask, Present, Reply};
-pub use handle::{Entrance, Frame, RoomHandle};
+use crate::{Config, Error, Event, Person, Settings};
+use handle::{Ask, Page, Reply};
+pub use handle::{Done, Entrance, Frame, RoomHandle, Standing, Told, Veil};
+pub use people::People;
 
 /// Asks that are answered together. A commit of as many takes about 10 ms.
 const BATCH: usize = 256;
@@ -28,6 +31,17 @@ const BATCH: usize = 256;
 /// Frames that a connection may be behind before it is told of a gap: some seconds of a busy room. 64 KiB each at
 /// most, so 8 MiB for a room at the very worst.
 const FRAMES: usize = 128;
+
+/// Votes so far are told at most this often.
+const TALLY: Duration = Duration::from_secs(1);
+
+/// The last event that was told: to whoever listens, and that a frame for one of the two faces covered.
+#[derive(Clone, Copy)]
+struct Covered {
+    all: u64,
+    public: u64,
+    staff: u64,
+}
 
 pub struct Keeper {
     broadcast: BroadcastId,
@@ -37,12 +51,15 @@ pub struct Keeper {
     replay: Arc<Replay>,
     line: watch::Receiver<Line>,
     asks: mpsc::Receiver<Ask>,
-    waiting: Vec<(Reply, Result<Receipt, Refused>)>,
-    frames: broadcast::Sender<Arc<Frame>>,
-    /// The last event that everyone was told.
-    told: u64,
+    waiting: Vec<(Reply, Done)>,
+    told_to: broadcast::Sender<Arc<Told>>,
+    told: Covered,
     told_at: Option<Instant>,
-    present: watch::Sender<usize>,
+    tallied_at: Option<Instant>,
+    people: People,
+    count: watch::Receiver<(usize, usize)>,
+    /// As the replay is to be made with.
+    settings: watch::Sender<Settings>,
     presence: watch::Sender<Utf8Bytes>,
     presence_told: (usize, Option<Instant>),
     connections: metrics::Gauge,
@@ -56,10 +73,12 @@ impl Keeper {
         record: Record,
         replay: Arc<Replay>,
         line: watch::Receiver<Line>,
+        settings: watch::Sender<Settings>,
     ) -> (Keeper, RoomHandle) {
-        let (handle, asks) = RoomHandle::new(replay.clone());
+        let people = People::new();
+        let (handle, asks) = RoomHandle::new(replay.clone(), people.clone());
         let connections = metrics::gauge!("lectern_chat_connections", "broadcast" => broadcast.to_string());
-        let told = room.last();
+        let last = room.last();
         let keeper = Keeper {
             broadcast,
             config,
@@ -69,10 +88,17 @@ impl Keeper {
             line,
             asks,
             waiting: Vec::new(),
-            frames: broadcast::Sender::new(FRAMES),
-            told,
+            told_to: broadcast::Sender::new(FRAMES),
+            told: Covered {
+                all: last,
+                public: last,
+                staff: last,
+            },
             told_at: None,
-            present: watch::Sender::new(0),
+            tallied_at: None,
+            count: people.count(),
+            people,
+            settings,
             presence: watch::Sender::new(Utf8Bytes::default()),
             presence_told: (0, None),
             connections,
@@ -82,15 +108,19 @@ impl Keeper {
 
     /// Until nobody needs the room in memory, or `stop`: then what was asked before is still done.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut present = self.present.subscribe();
+        let mut present = self.people.count();
         let idle = Duration::from_millis(self.config.idle_ms);
         let mut quiet_since = Instant::now();
         loop {
             let fan_out_due = self.fan_out_due();
             let presence_due = self.presence_due();
+            let tally_due = self.tally_due();
+            let due = self.next_due();
             tokio::select! {
                 biased;
                 () = until(fan_out_due) => self.fan_out(),
+                () = until(due) => self.due().await,
+                () = until(tally_due) => self.tell_tallies(),
                 () = until(presence_due) => self.tell_presence(),
                 // The new count is seen by `presence_due`.
                 _ = present.changed() => quiet_since = Instant::now(),
@@ -123,8 +153,9 @@ impl Keeper {
     /// up again from the record.
     fn is_idle(&self) -> bool {
         let waiting = matches!(*self.line.borrow(), Line::Waiting);
-        *self.present.borrow() == 0
+        self.count.borrow().1 == 0
             && self.asks.is_empty()
+            && self.room.next_due(now()).is_none()
             && (waiting || (self.replay.is_over() && self.replay.is_settled()))
     }
 
@@ -142,35 +173,24 @@ impl Keeper {
 
     async fn hear(&mut self, ask: Ask) {
         match ask {
-            Ask::Enter { resume, reply } => {
+            Ask::Enter { by, resume, reply } => {
                 self.commit().await;
                 // Nobody has to be waiting any more.
-                let _ = reply.send(self.enter(resume.as_ref()));
+                let _ = reply.send(self.enter(&by, resume.as_ref()));
             }
-            Ask::Say {
+            Ask::Act {
                 by,
                 reference,
-                body,
-                playing,
+                action,
+                files,
                 reply,
             } => {
-                let line = *self.line.borrow();
-                let say = Say {
-                    reference: &reference,
-                    body: &body,
-                    playing,
-                };
-                let answer = self.room.say(&by, say, &line, now());
+                let answer = self.act(&by, &reference, &action, files).await;
                 self.waiting.push((reply, answer));
             }
-            Ask::Delete {
-                by,
-                reference,
-                seq,
-                reply,
-            } => {
-                let answer = self.delete(&by, &reference, seq).await;
-                self.waiting.push((reply, answer));
+            Ask::Stand { by, reply } => {
+                self.commit().await;
+                let _ = reply.send(self.standing(&by));
             }
             Ask::Close { reply } => {
                 self.commit().await;
@@ -180,38 +200,93 @@ impl Keeper {
         }
     }
 
-    async fn delete(&mut self, by: &Person, reference: &str, seq: u64) -> Result<Receipt, Refused> {
-        let target = match self.room.find(seq) {
-            Ok(target) => target,
-            Err(older) => self
-                .record
-                .target(&self.broadcast, older)
-                .await
-                .map_err(|_| Refused::unavailable())?,
-        };
+    async fn act(&mut self, by: &Person, reference: &str, action: &Action, files: Vec<Attached>) -> Done {
+        if action.looks_back() {
+            self.commit().await;
+        }
+        let found = self.find(action, files).await.map_err(|error| {
+            tracing::error!(broadcast = %self.broadcast, %error, "the room cannot read its record");
+            Refused::unavailable()
+        })?;
         let line = *self.line.borrow();
-        self.room.delete(by, reference, target, &line, now())
+        self.room.act(
+            &room::Ask {
+                by,
+                reference,
+                action,
+                found: &found,
+            },
+            &line,
+            now(),
+        )
     }
 
-    fn enter(&mut self, resume: Option<&Resume>) -> Result<Entrance, Refused> {
-        if *self.present.borrow() >= self.config.max_connections_per_room {
+    /// What an action is about, wherever it is.
+    async fn find(&self, action: &Action, files: Vec<Attached>) -> Result<Found, Error> {
+        let mut found = Found {
+            files,
+            ..Found::default()
+        };
+        if let Some(seq) = action.target() {
+            found.target = match self.room.find(seq) {
+                Ok(target) => target,
+                Err(older) => self.record.event(&self.broadcast, older).await?.map(Arc::new),
+            };
+        }
+        if let Some(id) = action.person() {
+            found.person = match self.people.find(id).or_else(|| self.room.person(id)) {
+                Some(person) => Some(person),
+                None => self.record.person(&self.broadcast, id).await?,
+            };
+        }
+        if let Action::Erase { person } = action {
+            found.theirs = self.record.theirs(&self.broadcast, person).await?;
+        }
+        Ok(found)
+    }
+
+    fn enter(&mut self, by: &Person, resume: Option<&Resume>) -> Result<Entrance, Refused> {
+        if self.count.borrow().1 >= self.config.max_connections_per_room {
             let full = Refused::new(Code::Full, "the room is full: try again later");
             return Err(Refused {
                 retry_after_ms: Some(30_000),
                 ..full
             });
         }
+        if self.room.is_banned(by, now()) {
+            return Err(Refused::new(Code::Banned, "you have been banned from this room"));
+        }
         // What the newcomer's answer holds must not come again in a frame.
         self.fan_out();
-        self.present.send_modify(|count| *count += 1);
         Ok(Entrance {
-            epoch: self.room.epoch().to_owned(),
-            answer: self.room.join(resume),
-            last: self.room.last(),
-            frames: self.frames.subscribe(),
+            standing: self.standing(by),
+            answer: self.room.join(resume, by.role.face(), &by.id),
+            told: self.told_to.subscribe(),
             presence: self.presence.subscribe(),
-            _present: Present(self.present.clone()),
+            _present: self.people.enter(by, now()),
         })
+    }
+
+    fn standing(&self, by: &Person) -> Standing {
+        Standing {
+            epoch: self.room.epoch().to_owned(),
+            last: self.room.last(),
+            state: self.room.standing(by.role.face(), &by.id),
+            veil: Veil::of(self.room.anonymous()),
+        }
+    }
+
+    /// Does what has become due by itself.
+    async fn due(&mut self) {
+        self.commit().await;
+        let line = *self.line.borrow();
+        self.room.due(&line, now());
+        self.commit().await;
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let due = self.room.next_due(now())?;
+        Some(Instant::now() + (due - now()).to_duration())
     }
 
     /// Stores what is pending, then lets everyone know who waits for it.
@@ -227,8 +302,8 @@ impl Keeper {
 
     async fn store(&mut self) -> Result<(), Refused> {
         let accepted = self.room.pending().to_vec();
-        let entry = |accepted: &_| Entry {
-            window: self.replay.window(accepted),
+        let entry = |accepted: &Accepted| Entry {
+            windows: self.replay.windows(accepted),
             accepted: accepted.clone(),
         };
         let entries = accepted.iter().map(entry).collect();
@@ -238,6 +313,11 @@ impl Keeper {
             return Err(Refused::unavailable());
         }
         self.room.stored();
+        self.settings.send_if_modified(|settings| {
+            let changed = *settings != self.room.state().settings;
+            settings.clone_from(&self.room.state().settings);
+            changed
+        });
         self.replay.changed(&accepted);
         metrics::counter!("lectern_chat_events_total", "broadcast" => self.broadcast.to_string())
             .increment(accepted.len() as u64);
@@ -247,8 +327,8 @@ impl Keeper {
     /// A commit that failed may have been kept after all: the record knows.
     async fn take_up(&mut self) {
         self.room.abandon();
-        match self.record.recent(&self.broadcast, self.config.recent).await {
-            Ok(recent) => self.room.take_up(recent),
+        match self.record.kept(&self.broadcast, self.config.recent).await {
+            Ok(kept) => self.room.take_up(kept),
             Err(error) => {
                 tracing::error!(broadcast = %self.broadcast, %error, "the room cannot read its record")
             }
@@ -262,40 +342,101 @@ impl Keeper {
     fn fan_out_due(&self) -> Option<Instant> {
         let tick = Duration::from_millis(self.config.tick_ms);
         let due = || self.told_at.map_or_else(Instant::now, |at| at + tick);
-        (self.told < self.room.last()).then(due)
+        (self.told.all < self.room.last()).then(due)
     }
 
     fn fan_out(&mut self) {
-        let events: Vec<_> = self.room.since(self.told).cloned().collect();
-        for page in wire::pages(&events) {
-            if let [first, .., last] | [first @ last] = page {
-                let text = ToClient::Events { events: page }.to_text();
+        let events: Vec<_> = self.room.since(self.told.all).cloned().collect();
+        let pages = wire::pages(&events);
+        let veil = Veil::of(self.room.anonymous());
+        let mut from = self.told.all + 1;
+        for (n, page) in pages.iter().enumerate() {
+            let to = match page.last() {
+                Some(last) if n + 1 < pages.len() => last.seq,
+                _ => self.room.last(),
+            };
+            let public = page_for(Face::Public, page, &mut self.told.public, to, &veil);
+            let staff = page_for(Face::Staff, page, &mut self.told.staff, to, &veil);
+            if staff.text.is_some() {
                 let frame = Frame {
-                    from: first.seq,
-                    to: last.seq,
-                    count: page.len() as u64,
-                    text,
+                    from,
+                    to,
+                    public,
+                    staff,
+                    events: page.to_vec(),
+                    veil: veil.clone(),
                 };
                 // Without anyone to hear it the frame is dropped.
-                let _ = self.frames.send(Arc::new(frame));
+                let _ = self.told_to.send(Arc::new(Told::Events(frame)));
                 self.told_at = Some(Instant::now());
             }
+            from = to + 1;
         }
-        self.told = self.room.last();
+        self.told.all = self.room.last();
+    }
+
+    /// Votes so far, at most once a second.
+    fn tally_due(&self) -> Option<Instant> {
+        let due = || self.tallied_at.map_or_else(Instant::now, |at| at + TALLY);
+        self.room.has_tallied().then(due)
+    }
+
+    fn tell_tallies(&mut self) {
+        let changed = self.room.take_tallied();
+        let state = self.room.state();
+        let text = |face| {
+            ToClient::Tally {
+                tallies: tallies(state, &changed, face),
+            }
+            .to_text()
+        };
+        let tally = Told::Tally {
+            public: text(Face::Public),
+            staff: text(Face::Staff),
+        };
+        let _ = self.told_to.send(Arc::new(tally));
+        self.tallied_at = Some(Instant::now());
     }
 
     fn presence_due(&self) -> Option<Instant> {
         let (count, at) = self.presence_told;
         let rest = Duration::from_millis(self.config.presence_ms);
         let due = || at.map_or_else(Instant::now, |at| at + rest);
-        (*self.present.borrow() != count).then(due)
+        (self.count.borrow().0 != count).then(due)
     }
 
     fn tell_presence(&mut self) {
-        let count = *self.present.borrow();
-        self.connections.set(count as f64);
+        let (count, connections) = *self.count.borrow();
+        self.connections.set(connections as f64);
         self.presence.send_replace(ToClient::Presence { count }.to_text());
         self.presence_told = (count, Some(Instant::now()));
+    }
+}
+
+fn page_for(face: Face, page: &[Arc<Event>], covered: &mut u64, to: u64, veil: &Veil) -> Page {
+    // What concerns one person is not for all of a face, unless that face is staff.
+    let shown = page.iter().filter(|event| event.is_for(face, ""));
+    let events: Vec<_> = shown.map(|event| event.seen(face, veil.anonymous())).collect();
+    let (from, count) = (*covered + 1, events.len() as u64);
+    if events.is_empty() {
+        return Page {
+            from,
+            count,
+            text: None,
+        };
+    }
+    *covered = to;
+    Page {
+        from,
+        count,
+        text: Some(
+            ToClient::Events {
+                from,
+                to,
+                events: &events,
+            }
+            .to_text(),
+        ),
     }
 }
 

@@ -51,8 +51,26 @@ pub struct ChunkRow {
 /// An event with what only the record and its writer know.
 pub struct Entry {
     pub accepted: Accepted,
-    /// The replay window that it changes.
-    pub window: u64,
+    /// The replay windows that it changes: the first, and the last.
+    pub windows: (u64, u64),
+}
+
+/// A line of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct AuditRow {
+    pub seq: u64,
+    /// Unix ms.
+    pub time: i64,
+    pub actor: Actor,
+    pub action: String,
+    pub target: String,
+    pub hash: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Actor {
+    pub id: String,
+    pub name: String,
 }
 
 impl Record {
@@ -104,9 +122,14 @@ impl Record {
         self.work(broadcast, Work::Sealed(sealed.clone())).await
     }
 
-    /// The archive has the whole replay of an ended broadcast.
-    pub async fn ended(&self, broadcast: &BroadcastId) -> Result<(), Error> {
-        self.work(broadcast, Work::Ended).await
+    /// The archive has the whole replay of a broadcast that had ended by now (Unix ms).
+    pub async fn ended(&self, broadcast: &BroadcastId, now: i64) -> Result<(), Error> {
+        self.work(broadcast, Work::Ended { now }).await
+    }
+
+    /// Nothing of the room is left, but for its audit log and the numbers of its windows, which purge the replay.
+    pub async fn clear(&self, broadcast: &BroadcastId) -> Result<(), Error> {
+        self.work(broadcast, Work::Clear).await
     }
 
     /// Everything that was asked of the writer is kept; nothing more is taken.

@@ -1,41 +1,18 @@
-use timeline::{Stamp, StampSource, WallTime};
-
 use super::*;
-use crate::{Kind, Person, Role};
+use crate::Kind;
+use crate::event::{Audience, Poll, Results};
+use crate::room::Audit;
+use crate::testing::{accepted, event};
 
-fn entry(seq: u64, ticks: i64, kind: Kind) -> Entry {
-    let event = Event {
-        seq,
-        stamp: Stamp {
-            at: MediaTime::from_ticks(ticks),
-            source: StampSource::Clamped,
-        },
-        sent: WallTime::from_unix_millis(1_760_000_000_000),
-        author: Person {
-            id: "p".into(),
-            name: "Ana".into(),
-            role: Role::Moderator,
-        },
-        kind,
-    };
+fn entry(accepted: Accepted) -> Entry {
     Entry {
-        accepted: Accepted {
-            event,
-            reference: format!("c{seq}"),
-            target_at: None,
-        },
-        window: 0,
+        windows: (0, 0),
+        accepted,
     }
 }
 
 fn text(seq: u64, ticks: i64) -> Entry {
-    entry(
-        seq,
-        ticks,
-        Kind::Text {
-            body: Some(format!("text {seq}")),
-        },
-    )
+    entry(accepted(crate::testing::text(seq, ticks, &format!("text {seq}"))))
 }
 
 async fn record() -> (tempfile::TempDir, Record, BroadcastId) {
@@ -50,7 +27,11 @@ async fn record() -> (tempfile::TempDir, Record, BroadcastId) {
 async fn what_is_kept_is_read_again_after_reopening() {
     let (folder, record, id) = record().await;
     let room = record.room(&id).await.unwrap();
-    let entries = vec![text(1, 50), text(2, 10), entry(3, 60, Kind::Delete { target: 1 })];
+    let entries = vec![
+        text(1, 50),
+        text(2, 10),
+        entry(accepted(event(3, Kind::Delete { target: 1 }))),
+    ];
     let events: Vec<_> = entries.iter().map(|e| e.accepted.event.clone()).collect();
     record.append(&id, entries).await.unwrap();
     record.close().await;
@@ -62,17 +43,11 @@ async fn what_is_kept_is_read_again_after_reopening() {
     let record = Record::open(&folder.path().join("rooms.db")).await.unwrap();
     assert_eq!(record.room(&id).await.unwrap(), room);
     let kept = record.page(&id, 1, u64::MAX, 10).await.unwrap();
-    assert_eq!(kept, [events[0].deleted(), events[1].clone(), events[2].clone()]);
-    let recent = record.recent(&id, 2).await.unwrap();
-    assert_eq!(
-        recent
-            .iter()
-            .map(|(e, r)| (e.seq, r.as_str()))
-            .collect::<Vec<_>>(),
-        [(2, "c2"), (3, "c3")]
-    );
-    assert!(record.target(&id, 1).await.unwrap().unwrap().deleted);
-    assert_eq!(record.target(&id, 3).await.unwrap(), None);
+    assert_eq!(kept, [events[0].blanked(), events[1].clone(), events[2].clone()]);
+    let recent = record.kept(&id, 2).await.unwrap();
+    let seqs: Vec<_> = recent.recent.iter().map(|(e, r)| (e.seq, r.as_str())).collect();
+    assert_eq!((recent.last, seqs), (3, vec![(2, "c2"), (3, "c3")]));
+    assert_eq!(record.event(&id, 1).await.unwrap().unwrap().kind.body(), None);
     let range = (MediaTime::ZERO, MediaTime::from_ticks(51));
     assert_eq!(record.texts(&id, range).await.unwrap(), [events[1].clone()]);
 }
@@ -90,7 +65,7 @@ async fn a_commit_is_whole_or_nothing() {
 async fn the_record_knows_where_the_replay_stands() {
     let (_folder, record, id) = record().await;
     record.append(&id, vec![text(1, 0)]).await.unwrap();
-    record.ended(&id).await.unwrap();
+    record.ended(&id, 5).await.unwrap();
     assert!(!record.is_settled(&id).await.unwrap());
     assert_eq!(record.unsettled().await.unwrap(), std::slice::from_ref(&id));
     record
@@ -108,6 +83,116 @@ async fn the_record_knows_where_the_replay_stands() {
     record.append(&id, vec![text(2, 0)]).await.unwrap();
     assert!(!record.is_settled(&id).await.unwrap(), "a late event");
     assert!(!record.is_settled(&"other".parse().unwrap()).await.unwrap());
+}
+
+#[tokio::test]
+async fn everything_is_read_as_it_was_kept() {
+    let (_folder, record, id) = record().await;
+    let poll = Poll {
+        question: "which?".into(),
+        options: vec!["a".into(), "b".into()],
+        multiple: true,
+        quiz: true,
+        results: Results::Live,
+        closes: Some(7),
+        right: Some(vec![1]),
+    };
+    let mut held = crate::testing::text(1, 5, "hm \"quoted\" \u{1F600}");
+    held.audience = Audience::StaffAnd("ana".into());
+    let nobodys = event(
+        3,
+        Kind::Vote {
+            target: 2,
+            choices: vec![0],
+        },
+    );
+    let events = [
+        held,
+        event(2, Kind::Poll(poll)),
+        Event {
+            audience: Audience::Nobody,
+            ..nobodys
+        },
+        event(
+            4,
+            Kind::Note {
+                target: None,
+                person: Some("ana".into()),
+                body: Some("polite".into()),
+            },
+        ),
+        Event {
+            author: None,
+            ..event(
+                5,
+                Kind::Reactions {
+                    counts: [("👍".to_owned(), 3)].into(),
+                },
+            )
+        },
+        event(
+            6,
+            Kind::Settings {
+                settings: Box::default(),
+            },
+        ),
+    ];
+    record
+        .append(
+            &id,
+            events
+                .iter()
+                .cloned()
+                .map(|event| entry(accepted(event)))
+                .collect(),
+        )
+        .await
+        .unwrap();
+    let kept = record.kept(&id, 100).await.unwrap();
+    let read: Vec<_> = kept.recent.into_iter().map(|(event, _)| event).collect();
+    let seen: Vec<_> = events
+        .iter()
+        .filter(|event| event.audience != Audience::Nobody)
+        .cloned()
+        .collect();
+    assert_eq!((read, kept.last), (seen, 6));
+    assert_eq!(kept.state.tally(2).unwrap().counts, [1, 0]);
+    let before = record.state(&id, Some(events[2].at())).await.unwrap();
+    assert_eq!(before.tally(2).unwrap().counts, [0, 0], "the vote comes then");
+    assert_eq!(
+        record.theirs(&id, "ana").await.unwrap().len(),
+        5,
+        "the room's own event is not hers"
+    );
+}
+
+#[tokio::test]
+async fn the_audit_log_outlives_what_it_is_about() {
+    let (_folder, record, id) = record().await;
+    record.append(&id, vec![text(1, 0)]).await.unwrap();
+    let mut delete = accepted(event(2, Kind::Delete { target: 1 }));
+    let hash = Some("ab".to_owned());
+    delete.audit = Some(Audit {
+        actor: None,
+        sent: 9,
+        action: "delete",
+        target: "1".into(),
+        hash,
+    });
+    record.append(&id, vec![entry(delete)]).await.unwrap();
+    record.clear(&id).await.unwrap();
+    let lines = record.audit(&id, 0, 10).await.unwrap();
+    assert_eq!(
+        (
+            lines.len(),
+            lines[0].seq,
+            lines[0].actor.id.as_str(),
+            lines[0].hash.as_deref()
+        ),
+        (1, 2, "ana", Some("ab"))
+    );
+    let kept = record.kept(&id, 100).await.unwrap();
+    assert_eq!((kept.last, kept.recent.len()), (2, 0), "the numbers go on");
 }
 
 /// `cargo test -p chat --release -- --ignored --nocapture acknowledges`

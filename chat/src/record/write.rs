@@ -8,9 +8,10 @@ use tokio::time::Instant;
 
 use super::Entry;
 use super::log::Log;
-use crate::Kind;
+use crate::event::Audience;
 use crate::replay::Sealed;
-use crate::room::Accepted;
+use crate::room::{Accepted, Audit};
+use crate::{Event, Kind};
 
 /// A commit of so many rows takes about 10 ms: nobody waits longer for the row before.
 const MAX_ROWS: usize = 256;
@@ -26,7 +27,8 @@ pub enum Work {
     Create { epoch: String },
     Append(Vec<Entry>),
     Sealed(Sealed),
-    Ended,
+    Ended { now: i64 },
+    Clear,
     Close,
 }
 
@@ -114,60 +116,172 @@ async fn write(to: &mut SqliteConnection, broadcast: &str, work: &Work) -> Resul
             let query = query.bind(listed.as_ref().map_or(0, |l| l.count as i64));
             query.bind(broadcast).bind(*n as i64).execute(to).await?;
         }
-        Work::Ended => {
-            let sql = "UPDATE room SET ended = 1 WHERE broadcast = $1";
-            sqlx::query(sql).bind(broadcast).execute(to).await?;
+        Work::Ended { now } => {
+            let sql = "UPDATE room SET ended = 1, ended_at = COALESCE(ended_at, $1) WHERE broadcast = $2";
+            sqlx::query(sql).bind(now).bind(broadcast).execute(to).await?;
         }
+        Work::Clear => clear(to, broadcast).await?,
         Work::Close => {}
     }
     Ok(())
 }
 
 async fn append(to: &mut SqliteConnection, broadcast: &str, entry: &Entry) -> Result<(), sqlx::Error> {
-    insert(to, broadcast, &entry.accepted).await?;
-    let event = &entry.accepted.event;
-    if let Kind::Delete { target } = event.kind {
-        let sql = "UPDATE event SET body = NULL WHERE broadcast = $1 AND seq = $2";
-        sqlx::query(sql)
-            .bind(broadcast)
-            .bind(target as i64)
-            .execute(&mut *to)
-            .await?;
+    let Accepted {
+        event,
+        reference,
+        amends,
+        audit,
+        ..
+    } = &entry.accepted;
+    insert(to, broadcast, event, reference).await?;
+    for amended in amends {
+        amend(to, broadcast, amended).await?;
     }
+    if let Some(audit) = audit {
+        log(to, broadcast, event, audit).await?;
+    }
+    touch(to, broadcast, entry.windows, event.seq).await
+}
+
+/// The first window, and those after it that there are.
+async fn touch(
+    to: &mut SqliteConnection,
+    broadcast: &str,
+    (first, last): (u64, u64),
+    seq: u64,
+) -> Result<(), sqlx::Error> {
     let sql = "INSERT INTO chunk (broadcast, n, touched) VALUES ($1, $2, $3) \
                ON CONFLICT (broadcast, n) DO UPDATE SET touched = excluded.touched";
     let query = sqlx::query(sql)
         .bind(broadcast)
-        .bind(entry.window as i64)
-        .bind(event.seq as i64);
-    query.execute(to).await?;
+        .bind(first as i64)
+        .bind(seq as i64);
+    query.execute(&mut *to).await?;
+    if last > first {
+        let sql = "UPDATE chunk SET touched = $1 WHERE broadcast = $2 AND n > $3 AND n <= $4";
+        let query = sqlx::query(sql).bind(seq as i64).bind(broadcast);
+        query.bind(first as i64).bind(last as i64).execute(to).await?;
+    }
     Ok(())
 }
 
-async fn insert(to: &mut SqliteConnection, broadcast: &str, accepted: &Accepted) -> Result<(), sqlx::Error> {
-    let event = &accepted.event;
-    let (kind, body, target) = match &event.kind {
-        Kind::Text { body } => ("text", body.as_deref(), None),
-        Kind::Delete { target } => ("delete", None, Some(*target as i64)),
-    };
+async fn insert(
+    to: &mut SqliteConnection,
+    broadcast: &str,
+    event: &Event,
+    reference: &str,
+) -> Result<(), sqlx::Error> {
     let sql = "INSERT INTO event (broadcast, seq, at, at_source, sent, author_id, author_name, author_role, \
-               kind, body, target, ref) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+               kind, body, target, ref, audience, person, data, stands) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+    let author = event.author.as_ref();
+    let (audience, person) = audience(&event.audience);
     sqlx::query(sql)
         .bind(broadcast)
         .bind(event.seq as i64)
         .bind(event.stamp.at.ticks())
         .bind(source_name(event.stamp.source))
         .bind(event.sent.unix_millis())
-        .bind(&event.author.id)
-        .bind(&event.author.name)
-        .bind(event.author.role.name())
-        .bind(kind)
-        .bind(body)
-        .bind(target)
-        .bind(&accepted.reference)
+        .bind(author.map_or("", |author| &author.id))
+        .bind(author.map_or("", |author| &author.name))
+        .bind(author.map_or("host", |author| author.role.name()))
+        .bind(event.kind.name())
+        .bind(event.kind.body())
+        .bind(event.kind.target().map(|target| target as i64))
+        .bind(reference)
+        .bind(audience)
+        .bind(person)
+        .bind(data(&event.kind))
+        .bind(i64::from(event.stands()))
         .execute(to)
         .await?;
     Ok(())
+}
+
+/// An event of before is rewritten; edits of a text that changes or goes lose theirs.
+async fn amend(to: &mut SqliteConnection, broadcast: &str, event: &Event) -> Result<(), sqlx::Error> {
+    let sql = "UPDATE event SET body = $1, data = $2, author_id = $3, author_name = $4, audience = $5, person = $6 \
+               WHERE broadcast = $7 AND seq = $8";
+    let author = event.author.as_ref();
+    let (audience, person) = audience(&event.audience);
+    sqlx::query(sql)
+        .bind(event.kind.body())
+        .bind(data(&event.kind))
+        .bind(author.map_or("", |author| &author.id))
+        .bind(author.map_or("", |author| &author.name))
+        .bind(audience)
+        .bind(person)
+        .bind(broadcast)
+        .bind(event.seq as i64)
+        .execute(&mut *to)
+        .await?;
+    let sql = "UPDATE event SET body = NULL WHERE broadcast = $1 AND target = $2 AND kind = 'edit' AND seq < \
+               (SELECT MAX(seq) FROM event WHERE broadcast = $1)";
+    sqlx::query(sql)
+        .bind(broadcast)
+        .bind(event.seq as i64)
+        .execute(to)
+        .await?;
+    Ok(())
+}
+
+async fn log(
+    to: &mut SqliteConnection,
+    broadcast: &str,
+    event: &Event,
+    audit: &Audit,
+) -> Result<(), sqlx::Error> {
+    let sql = "INSERT INTO audit (broadcast, seq, sent, actor_id, actor_name, action, target, hash) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
+    let actor = audit.actor.as_ref().or(event.author.as_ref());
+    sqlx::query(sql)
+        .bind(broadcast)
+        .bind(event.seq as i64)
+        .bind(audit.sent)
+        .bind(actor.map_or("", |actor| &actor.id))
+        .bind(actor.map_or("", |actor| &actor.name))
+        .bind(audit.action)
+        .bind(&audit.target)
+        .bind(&audit.hash)
+        .execute(to)
+        .await?;
+    Ok(())
+}
+
+async fn clear(to: &mut SqliteConnection, broadcast: &str) -> Result<(), sqlx::Error> {
+    let sql = "UPDATE chunk SET touched = touched + 1 WHERE broadcast = $1";
+    sqlx::query(sql).bind(broadcast).execute(&mut *to).await?;
+    // The last number stays taken: who comes back with an older one is not misled.
+    let sql =
+        "DELETE FROM event WHERE broadcast = $1 AND seq < (SELECT MAX(seq) FROM event WHERE broadcast = $1)";
+    sqlx::query(sql).bind(broadcast).execute(&mut *to).await?;
+    let sql = "UPDATE event SET body = NULL, data = '{}', kind = 'reactions', audience = 'nobody', stands = 0, \
+               author_id = '', author_name = '' WHERE broadcast = $1";
+    sqlx::query(sql).bind(broadcast).execute(to).await?;
+    Ok(())
+}
+
+fn audience(audience: &Audience) -> (&'static str, Option<&str>) {
+    match audience {
+        Audience::Everyone => ("everyone", None),
+        Audience::Staff => ("staff", None),
+        Audience::StaffAnd(person) => ("person", Some(person)),
+        Audience::Nobody => ("nobody", None),
+    }
+}
+
+/// What it says beside the body, as JSON.
+fn data(kind: &Kind) -> String {
+    let mut kind = kind.clone();
+    if let Some(body) = kind.body_mut() {
+        *body = None;
+    }
+    if let Kind::Pin { message, .. } = &mut kind {
+        *message = None;
+    }
+    // Maps with string keys and plain numbers only: this cannot fail.
+    serde_json::to_string(&kind).unwrap_or_default()
 }
 
 const fn source_name(source: StampSource) -> &'static str {
@@ -188,7 +302,10 @@ impl Work {
 
     /// Takes the body out of a text.
     fn deletes(&self) -> bool {
-        let is_delete = |entry: &Entry| matches!(entry.accepted.event.kind, Kind::Delete { .. });
-        matches!(self, Work::Append(entries) if entries.iter().any(is_delete))
+        match self {
+            Work::Append(entries) => entries.iter().any(|entry| !entry.accepted.amends.is_empty()),
+            Work::Clear => true,
+            _ => false,
+        }
     }
 }

@@ -13,9 +13,11 @@ use bytes::Bytes;
 use timeline::{Archive, ArchiveError, BroadcastId, Line, MediaTime, Object, Span, WallTime};
 use tokio::sync::{Notify, watch};
 
+use crate::event::Anonymous;
 use crate::record::{Record, RoomRow};
-use crate::room::Accepted;
-use crate::{Config, Error, Kind};
+use crate::room::{self, Accepted, Touches};
+use crate::settings::ReplayNames;
+use crate::{Config, Error, Event, Kind, Settings};
 
 pub use chunk::is_name;
 pub use windows::{Listed, Sealed};
@@ -37,6 +39,8 @@ pub struct Replay {
     record: Record,
     archive: Arc<dyn Archive>,
     line: watch::Receiver<Line>,
+    /// As the room has them now.
+    settings: watch::Receiver<Settings>,
     grace: Span,
     refresh: Duration,
     state: Mutex<State>,
@@ -55,6 +59,10 @@ struct State {
     marked: bool,
     /// A crash may have left objects that nobody lists.
     swept: bool,
+    /// How the room stood at the beginning of a window: the next ones go on from it.
+    folded: Option<(u64, room::State)>,
+    /// Counts what may have changed it.
+    revision: u64,
 }
 
 impl Replay {
@@ -64,6 +72,7 @@ impl Replay {
         record: Record,
         archive: Arc<dyn Archive>,
         line: watch::Receiver<Line>,
+        settings: watch::Receiver<Settings>,
         config: &Config,
     ) -> Result<Replay, Error> {
         let mut windows = Windows::default();
@@ -77,6 +86,8 @@ impl Replay {
             over: room.ended,
             marked: room.ended,
             swept,
+            folded: None,
+            revision: 0,
         };
         Ok(Replay {
             broadcast,
@@ -84,6 +95,7 @@ impl Replay {
             record,
             archive,
             line,
+            settings,
             grace: Span::from_millis(config.chunk_grace_ms.into()),
             refresh: Duration::from_millis(config.chunk_refresh_ms),
             state: Mutex::new(state),
@@ -92,19 +104,23 @@ impl Replay {
         })
     }
 
-    /// The window that an event changes: a text's own, and that of the text that a delete deletes.
-    pub fn window(&self, accepted: &Accepted) -> u64 {
-        number(accepted.target_at.unwrap_or(accepted.event.at()))
+    /// The windows that an event changes: the first, and the last.
+    pub fn windows(&self, accepted: &Accepted) -> (u64, u64) {
+        let Touches { from, to, .. } = accepted.touches;
+        (number(from), number(to))
     }
 
     /// The record has these. From now on, nothing that they delete is served.
     pub fn changed(&self, accepted: &[Accepted]) {
         let mut state = self.state();
-        for Accepted { event, target_at, .. } in accepted {
-            match (&event.kind, target_at) {
-                (Kind::Delete { .. }, Some(at)) => state.windows.purge(*at, event.seq),
-                _ => state.windows.touch(event.at(), event.seq),
-            }
+        state.revision += 1;
+        for one in accepted {
+            let (first, last) = self.windows(one);
+            state
+                .windows
+                .change(first..=last, one.event.seq, one.touches.purges);
+            // The states of later windows build on it.
+            state.folded.take_if(|(n, _)| *n > first || one.touches.purges);
         }
         if state.windows.is_purge_pending() {
             self.wake.notify_one();
@@ -115,9 +131,10 @@ impl Replay {
     pub async fn distrust(&self) -> Result<(), Error> {
         let rows = self.record.chunks(&self.broadcast).await?;
         let mut state = self.state();
+        state.folded = None;
+        state.revision += 1;
         for row in rows {
-            let (from, _) = bounds(row.n);
-            state.windows.distrust(from, row.touched);
+            state.windows.distrust(row.n, row.touched);
         }
         self.wake.notify_one();
         Ok(())
@@ -225,7 +242,7 @@ impl Replay {
         if !over || self.state().marked || !self.state().windows.is_settled(EVERYTHING) {
             return Ok(());
         }
-        self.record.ended(&self.broadcast).await?;
+        self.record.ended(&self.broadcast, now().unix_millis()).await?;
         self.state().marked = true;
         Ok(())
     }
@@ -259,10 +276,63 @@ impl Replay {
     }
 
     async fn render_window(&self, stale: Stale) -> Result<(), Error> {
-        let texts = self.record.texts(&self.broadcast, bounds(stale.n)).await?;
-        let version = chunk::render(stale.n, &texts);
-        self.state().windows.rendered(stale, version, now());
+        let revision = self.state().revision;
+        let standing = self.standing(stale.n).await?;
+        let mut events = self.record.shown(&self.broadcast, bounds(stale.n)).await?;
+        self.find_pinned(&mut events).await?;
+        let names = self.names(&standing).await?;
+        let version = chunk::render(stale.n, &standing, &events, &names);
+        let mut state = self.state();
+        state.windows.rendered(stale, version, now());
+        // What happened meanwhile may have changed it.
+        if state.revision == revision {
+            state.folded = Some((stale.n, standing));
+        }
         Ok(())
+    }
+
+    /// How the room stood at the beginning of a window.
+    async fn standing(&self, n: u64) -> Result<room::State, Error> {
+        let folded = self.state().folded.clone().filter(|(known, _)| *known <= n);
+        let (known, mut standing) = folded.unwrap_or_default();
+        self.record
+            .fold(&self.broadcast, &mut standing, (bounds(known).0, bounds(n).0))
+            .await?;
+        self.record.find_pinned(&self.broadcast, &mut standing).await?;
+        Ok(standing)
+    }
+
+    /// The record keeps what is pinned once only, as the text that it is.
+    async fn find_pinned(&self, events: &mut [Event]) -> Result<(), Error> {
+        for event in events {
+            if let Kind::Pin { target, message } = &mut event.kind {
+                let found = self.record.event(&self.broadcast, *target).await?;
+                *message = found.filter(|event| event.kind.body().is_some()).map(Arc::new);
+            }
+        }
+        Ok(())
+    }
+
+    /// The settings of now, not of then, say how people are called.
+    async fn names(&self, standing: &room::State) -> Result<chunk::Names<'_>, Error> {
+        let settings = self.settings.borrow().clone();
+        let order = match settings.replay_names {
+            ReplayNames::Pseudonyms => self.record.authors(&self.broadcast).await?,
+            _ => Vec::new(),
+        };
+        let staff_know = standing.settings.staff_know();
+        Ok(chunk::Names {
+            anonymous: Anonymous {
+                epoch: &self.epoch,
+                staff_know,
+            },
+            how: settings.replay_names,
+            order: order
+                .into_iter()
+                .enumerate()
+                .map(|(index, id)| (id, index))
+                .collect(),
+        })
     }
 
     async fn put_chunks(&self, edge: MediaTime) -> Result<(), Error> {

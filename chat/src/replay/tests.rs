@@ -5,8 +5,9 @@ use serde_json::Value;
 use timeline::{Stamp, StampSource, Timeline};
 
 use super::*;
+use crate::Event;
 use crate::record::Entry;
-use crate::{Event, Person, Role};
+use crate::testing::{accepted, event, text};
 
 /// Every `every`-th call fails; of those, every second one is done all the same.
 struct Flaky {
@@ -122,6 +123,7 @@ impl Lecture {
             record,
             archive.clone(),
             line,
+            watch::channel(Settings::default()).1,
             &Config::default(),
         )
         .await
@@ -135,27 +137,16 @@ impl Lecture {
 
     async fn add(&mut self, at: MediaTime, kind: Kind) -> u64 {
         self.seq += 1;
-        let event = Event {
-            seq: self.seq,
-            stamp: Stamp {
-                at,
-                source: StampSource::Playhead,
-            },
-            sent: now(),
-            author: Person {
-                id: "p".into(),
-                name: "Ana".into(),
-                role: Role::Moderator,
-            },
-            kind,
+        let stamp = Stamp {
+            at,
+            source: StampSource::Playhead,
         };
-        let accepted = Accepted {
-            target_at: matches!(event.kind, Kind::Delete { .. }).then_some(at),
-            reference: format!("c{}", self.seq),
-            event,
-        };
+        let accepted = accepted(Event {
+            stamp,
+            ..event(self.seq, kind)
+        });
         let entry = Entry {
-            window: self.replay.window(&accepted),
+            windows: self.replay.windows(&accepted),
             accepted: accepted.clone(),
         };
         self.record.append(&self.id, vec![entry]).await.unwrap();
@@ -164,8 +155,7 @@ impl Lecture {
     }
 
     async fn say(&mut self, at: MediaTime, body: &str) -> u64 {
-        let body = Some(body.to_owned());
-        self.add(at, Kind::Text { body }).await
+        self.add(at, text(0, 0, body).kind).await
     }
 
     async fn delete(&mut self, at: MediaTime, target: u64) {

@@ -8,6 +8,7 @@
 mod owed;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use timeline::{MediaTime, Span, WallTime};
@@ -108,28 +109,25 @@ impl Windows {
         &mut self.owed
     }
 
-    /// A text was added at `at`.
-    pub fn touch(&mut self, at: MediaTime, seq: u64) {
-        let window = self.windows.entry(number(at)).or_default();
-        window.touched = window.touched.max(seq);
+    /// Event `seq` changed the first of these windows, and the states at the heads of the others that there are. If it
+    /// took something out, what they hold now is served no more.
+    pub fn change(&mut self, range: RangeInclusive<u64>, seq: u64, purges: bool) {
+        self.windows.entry(*range.start()).or_default();
+        for (n, window) in self.windows.range_mut(range) {
+            window.touched = window.touched.max(seq);
+            if purges {
+                window.purged = window.purged.max(seq);
+                window.current = None;
+                window.previous.clear();
+                self.owed.purge(*n, window.archived.take());
+            }
+        }
     }
 
-    /// A text at `at` was deleted.
-    pub fn purge(&mut self, at: MediaTime, seq: u64) {
-        self.touch(at, seq);
-        let n = number(at);
-        let window = self.windows.entry(n).or_default();
-        window.purged = window.purged.max(seq);
-        window.current = None;
-        window.previous.clear();
-        self.owed.purge(n, window.archived.take());
-    }
-
-    /// The record says that the window of `at` was changed by `seq`. If that is news, it may have been a delete.
-    pub fn distrust(&mut self, at: MediaTime, seq: u64) {
-        let known = self.windows.get(&number(at));
-        if known.is_none_or(|window| window.touched < seq) {
-            self.purge(at, seq);
+    /// The record says that window `n` was changed by `seq`. If that is news, something may have been taken out.
+    pub fn distrust(&mut self, n: u64, seq: u64) {
+        if self.windows.get(&n).is_none_or(|window| window.touched < seq) {
+            self.change(n..=n, seq, true);
         }
     }
 

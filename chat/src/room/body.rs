@@ -47,6 +47,25 @@ pub fn clean_name(name: &str) -> String {
     }
 }
 
+/// One emoji, perhaps of several parts: with a tone, joined, or a flag.
+pub fn is_one_emoji(text: &str) -> bool {
+    let mut parts = text.split(JOINER).peekable();
+    let is_part = |part: &str| {
+        let mut chars = part.chars();
+        let Some(first) = chars.next() else { return false };
+        let keycap = part.ends_with('\u{20E3}') && matches!(first, '0'..='9' | '#' | '*');
+        let flag = |c: char| matches!(c as u32, 0x1F1E6..=0x1F1FF);
+        let modifies = |c: char| {
+            c == '\u{FE0F}' || c == '\u{20E3}' || is_tag(c) || matches!(c as u32, 0x1F3FB..=0x1F3FF)
+        };
+        match chars.clone().next() {
+            Some(second) if flag(first) => flag(second) && chars.count() == 1,
+            _ => (is_emoji(first) || keycap) && chars.all(modifies),
+        }
+    };
+    parts.peek().is_some() && parts.all(is_part)
+}
+
 const JOINER: char = '\u{200D}';
 const NON_JOINER: char = '\u{200C}';
 const BLACK_FLAG: char = '\u{1F3F4}';
@@ -128,6 +147,16 @@ mod tests {
         assert_eq!(clean("e\u{301}"), "é");
         for blank in ["", " \n\t", "\u{200B}", "\u{2800}", "\u{3164}", "\u{FE0F}"] {
             assert_eq!(clean(blank), "", "{blank:?}");
+        }
+    }
+
+    #[test]
+    fn one_emoji_is_one() {
+        for one in ["👍", "👍🏽", "❤️", "👩‍👩‍👧", "🇩🇪", "1️⃣", "⭐"] {
+            assert!(is_one_emoji(one), "{one}");
+        }
+        for other in ["", "a", "👍👍", "ok", "👍a", "\u{200D}", "\u{FE0F}", "🇩🇪🇫🇷"] {
+            assert!(!is_one_emoji(other), "{other:?}");
         }
     }
 

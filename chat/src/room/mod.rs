@@ -1,41 +1,66 @@
-//! The thinking of a room: who may do what, in which order it happened, what a returning visitor has missed.
-//! No I/O and no clock: time is an argument.
+//! The thinking of a room: who may do what, in which order it happened, how the room stands, what a returning
+//! visitor has missed. No I/O and no clock: time is an argument.
 //!
 //! What is accepted is *pending* until the record has it ([`Room::stored`]); only then anyone sees it.
 
+mod action;
 mod body;
+mod due;
 mod join;
 mod rate;
+mod reactions;
 mod refs;
 mod refused;
+mod rules;
+mod say;
+mod standing;
+mod state;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use timeline::{Line, MediaTime, Stamp, WallTime};
 
-use crate::{Config, Event, Kind, Person, Role};
+use crate::event::{Anonymous, Attached, Audience, Face, Held};
+use crate::moderation::{Filter, Repeats};
+use crate::{Config, Event, Kind, Person};
 
+pub use action::{Action, OpenPoll, Say};
 #[cfg(test)]
 pub use body::clean;
 pub use body::clean_name;
 pub use join::{Answer, Resume};
 pub use rate::Bucket;
 use rate::Buckets;
+use reactions::Reactions;
 use refs::Refs;
 pub use refused::{Code, Refused};
+pub use standing::{Reader, tallies};
+pub use state::State;
 
 pub struct Room {
     epoch: String,
     config: Config,
-    /// The last events, oldest first, with nothing missing between them.
+    /// The last events that somebody may see, oldest first, with nothing missing between them.
     recent: VecDeque<Arc<Event>>,
+    /// Events up to here are in the record only.
+    floor: u64,
+    state: State,
+    filter: Filter,
     pending: Vec<Accepted>,
     /// The last event that is stored.
     last: u64,
     refs: Refs,
     people: Buckets,
+    asks: Buckets,
     everyone: Bucket,
+    slow: Buckets,
+    repeats: Repeats,
+    reactions: Reactions,
+    /// Polls and questions whose votes changed since they were told.
+    tallied: BTreeSet<u64>,
+    /// Who is behind a pseudonym.
+    behind: HashMap<String, Person>,
     closed: bool,
 }
 
@@ -45,8 +70,37 @@ pub struct Accepted {
     pub event: Event,
     /// The name its writer gave it.
     pub reference: String,
-    /// Where the text stands that it deletes.
-    pub target_at: Option<MediaTime>,
+    pub touches: Touches,
+    /// Events of before that are rewritten with it.
+    pub amends: Vec<Event>,
+    /// Files that nobody names any more.
+    pub files: Vec<String>,
+    pub audit: Option<Audit>,
+}
+
+/// What of the replay an event changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Touches {
+    /// The window of this moment …
+    pub from: MediaTime,
+    /// … and every later one there is, up to that of this moment: their states hold it too.
+    pub to: MediaTime,
+    /// It takes something out: what is served now must not be served any more.
+    pub purges: bool,
+}
+
+/// A line of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// `None`: the event's author.
+    pub actor: Option<Person>,
+    /// Unix ms.
+    pub sent: i64,
+    pub action: &'static str,
+    /// A `seq`, or the id of a person.
+    pub target: String,
+    /// SHA-256 of the body it was about, in hexadecimal; never the body.
+    pub hash: Option<String>,
 }
 
 /// The answer to what was accepted: now, or the first time it was sent.
@@ -54,50 +108,73 @@ pub struct Accepted {
 pub struct Receipt {
     pub seq: u64,
     pub at: MediaTime,
+    pub held: Option<Held>,
 }
 
-/// What someone wants to say.
-pub struct Say<'a> {
+/// Who asks what.
+pub struct Ask<'a> {
+    pub by: &'a Person,
     pub reference: &'a str,
-    pub body: &'a str,
-    /// The program date-time their player was showing.
-    pub playing: Option<WallTime>,
+    pub action: &'a Action,
+    pub found: &'a Found,
 }
 
-/// A message that someone wants to delete.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    pub seq: u64,
-    pub at: MediaTime,
-    pub author: String,
-    pub deleted: bool,
+/// What only the record, or the list of those who are here, knows of an action.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    pub target: Option<Arc<Event>>,
+    pub person: Option<Person>,
+    pub files: Vec<Attached>,
+    /// All that the person wrote, and all that names them.
+    pub theirs: Vec<Event>,
+}
+
+/// How a room was left: what the record has of it.
+#[derive(Default)]
+pub struct Kept {
+    /// The last event, seen by anybody or not.
+    pub last: u64,
+    /// The end of the record, oldest first, with the names their writers gave them.
+    pub recent: Vec<(Event, String)>,
+    pub state: State,
 }
 
 impl Room {
-    /// `recent` is the end of the record: events with the names their writers gave them.
-    pub fn new(epoch: String, config: Config, recent: Vec<(Event, String)>) -> Room {
+    pub fn new(epoch: String, config: Config, kept: Kept) -> Room {
         let mut room = Room {
             epoch,
             config,
             recent: VecDeque::new(),
+            floor: 0,
+            state: State::default(),
+            filter: Filter::default(),
             pending: Vec::new(),
             last: 0,
             refs: Refs::default(),
             people: Buckets::default(),
+            asks: Buckets::default(),
             everyone: Bucket::default(),
+            slow: Buckets::default(),
+            repeats: Repeats::default(),
+            reactions: Reactions::default(),
+            tallied: BTreeSet::new(),
+            behind: HashMap::new(),
             closed: false,
         };
-        room.take_up(recent);
+        room.take_up(kept);
         room
     }
 
     /// Goes on from what the record has. What was pending never happened.
-    pub fn take_up(&mut self, recent: Vec<(Event, String)>) {
+    pub fn take_up(&mut self, kept: Kept) {
         self.pending.clear();
         self.recent.clear();
-        self.last = recent.last().map_or(0, |(event, _)| event.seq);
-        for (event, reference) in recent {
-            self.remember(event, &reference);
+        self.floor = kept.recent.first().map_or(kept.last, |(event, _)| event.seq - 1);
+        self.last = kept.last;
+        self.state = kept.state;
+        self.settings_changed();
+        for (event, reference) in kept.recent {
+            self.remember(Arc::new(event), &reference);
         }
     }
 
@@ -110,74 +187,59 @@ impl Room {
         self.last
     }
 
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// How the room stands, for one reader.
+    pub fn standing(&self, face: Face, person: &str) -> serde_json::Value {
+        self.state.standing(Reader {
+            face,
+            person: Some(person),
+            anonymous: self.anonymous(),
+        })
+    }
+
+    pub fn anonymous(&self) -> Anonymous<'_> {
+        Anonymous {
+            epoch: &self.epoch,
+            staff_know: self.state.settings.staff_know(),
+        }
+    }
+
     /// Read-only from now on, whatever the line says.
     pub fn close(&mut self) {
         self.closed = true;
     }
 
-    pub fn say(&mut self, by: &Person, say: Say, line: &Line, now: WallTime) -> Result<Receipt, Refused> {
-        if by.role == Role::Viewer {
-            return Err(Refused::new(Code::Forbidden, "viewers read only"));
-        }
-        let body = body::clean(say.body);
-        let kind = Kind::Text {
-            body: Some(body.clone()),
-        };
-        if let Some(receipt) = self.known(by, say.reference, &kind) {
-            return Ok(receipt);
-        }
-        self.check_open(line)?;
-        let max = self.config.max_body_chars;
-        match body.chars().count() {
-            0 => return Err(Refused::new(Code::Empty, "there is nothing to say in it")),
-            n if n > max => {
-                return Err(Refused::new(
-                    Code::TooLong,
-                    format!("{n} characters; at most {max}"),
-                ));
-            }
-            _ => self.take_rate(by, now)?,
-        }
-        let stamp = Stamp::of(line, say.playing, now);
-        Ok(self.accept(by, stamp, now, kind, say.reference, None))
-    }
-
-    /// `target` is what [`Room::find`] or the record knows of the event that is to be deleted.
-    pub fn delete(
-        &mut self,
-        by: &Person,
-        reference: &str,
-        target: Option<Target>,
-        line: &Line,
-        now: WallTime,
-    ) -> Result<Receipt, Refused> {
-        let missing = || Refused::new(Code::NotFound, "there is no such message");
-        let target = target.ok_or_else(missing)?;
-        let kind = Kind::Delete { target: target.seq };
-        if let Some(receipt) = self.known(by, reference, &kind) {
-            return Ok(receipt);
-        }
-        if !by.role.moderates() {
-            self.check_own(by, &target)?;
-            self.check_open(line)?;
-        }
-        if target.deleted || self.is_pending_delete(target.seq) {
-            return Err(Refused::new(Code::NotFound, "that message was deleted already"));
-        }
-        self.take_rate(by, now)?;
-        let stamp = Stamp::of(line, None, now);
-        Ok(self.accept(by, stamp, now, kind, reference, Some(target.at)))
-    }
-
-    /// A text among the recent events. `Err`: older, the record has to be asked.
-    pub fn find(&self, seq: u64) -> Result<Option<Target>, u64> {
+    /// An event among the recent ones. `Err`: older, the record has to be asked.
+    pub fn find(&self, seq: u64) -> Result<Option<Arc<Event>>, u64> {
         if seq > self.last {
             return Ok(None);
         }
-        let first = self.recent.front().map_or(u64::MAX, |event| event.seq);
-        let index = seq.checked_sub(first).ok_or(seq)?;
-        let event = self.recent.get(index as usize);
-        Ok(event.and_then(|event| Target::of(event)))
+        match self.index(seq) {
+            Ok(index) => Ok(self.recent.get(index).cloned()),
+            Err(_) if seq > self.floor => Ok(None),
+            Err(_) => Err(seq),
+        }
+    }
+
+    /// Somebody that the room has heard of lately.
+    pub fn person(&self, id: &str) -> Option<Person> {
+        let author = |event: &Arc<Event>| event.author.clone().filter(|author| author.id == id);
+        let hand = || {
+            self.state
+                .hands
+                .iter()
+                .find(|hand| hand.person.id == id)
+                .map(|hand| hand.person.clone())
+        };
+        let sanctioned = || self.state.sanctions.get(id).map(|s| s.person.clone());
+        let behind = || self.behind.get(id).cloned();
+        behind()
+            .or_else(|| self.recent.iter().rev().find_map(author))
+            .or_else(hand)
+            .or_else(sanctioned)
     }
 
     /// What waits to be stored.
@@ -187,13 +249,25 @@ impl Room {
 
     /// The record has everything that was pending.
     pub fn stored(&mut self) {
-        for Accepted { event, reference, .. } in std::mem::take(&mut self.pending) {
-            self.last = event.seq;
-            if let Kind::Delete { target } = event.kind {
-                self.blank(target);
-            }
-            self.remember(event, &reference);
+        for accepted in std::mem::take(&mut self.pending) {
+            self.take(accepted.event, &accepted.reference);
         }
+    }
+
+    /// The next event of the room, from wherever it came.
+    pub fn take(&mut self, event: Event, reference: &str) {
+        self.last = event.seq;
+        self.rewrite(&event);
+        let event = Arc::new(event);
+        if event.stands() {
+            self.state.apply(&event);
+        }
+        match &event.kind {
+            Kind::Settings { .. } => self.settings_changed(),
+            Kind::Vote { target, .. } => drop(self.tallied.insert(*target)),
+            _ => {}
+        }
+        self.remember(event, reference);
     }
 
     /// The record could not take what was pending: it never happened.
@@ -203,44 +277,73 @@ impl Room {
 
     /// The stored events after `seq` that are still in memory.
     pub fn since(&self, seq: u64) -> impl Iterator<Item = &Arc<Event>> {
-        let first = self.recent.front().map_or(0, |event| event.seq);
-        let skip = (seq + 1).saturating_sub(first) as usize;
+        let skip = self.recent.partition_point(|event| event.seq <= seq);
         self.recent.iter().skip(skip)
     }
 
-    fn accept(
-        &mut self,
-        by: &Person,
+    /// Polls and questions whose votes changed since this was asked last.
+    pub fn take_tallied(&mut self) -> BTreeSet<u64> {
+        std::mem::take(&mut self.tallied)
+    }
+
+    pub fn has_tallied(&self) -> bool {
+        !self.tallied.is_empty()
+    }
+
+    fn index(&self, seq: u64) -> Result<usize, usize> {
+        self.recent.binary_search_by_key(&seq, |event| event.seq)
+    }
+
+    fn next_seq(&self) -> u64 {
+        self.last + self.pending.len() as u64 + 1
+    }
+
+    fn accept(&mut self, draft: Accepted) -> Receipt {
+        let (seq, at) = (draft.event.seq, draft.event.at());
+        let held = draft.event.text().and_then(|text| text.held);
+        self.pending.push(draft);
+        Receipt { seq, at, held }
+    }
+
+    /// An event of now, that touches its own window only.
+    fn draft(
+        &self,
+        by: Option<&Person>,
+        reference: &str,
+        kind: Kind,
         stamp: Stamp,
         now: WallTime,
-        kind: Kind,
-        reference: &str,
-        target_at: Option<MediaTime>,
-    ) -> Receipt {
-        let seq = self.last + self.pending.len() as u64 + 1;
-        let event = Event {
-            seq,
-            stamp,
-            sent: now.floor_to_millis(),
-            author: by.clone(),
-            kind,
-        };
-        self.pending.push(Accepted {
-            event,
+    ) -> Accepted {
+        Accepted {
+            event: Event {
+                seq: self.next_seq(),
+                stamp,
+                sent: now.floor_to_millis(),
+                author: by.cloned(),
+                audience: Audience::Everyone,
+                kind,
+            },
             reference: reference.to_owned(),
-            target_at,
-        });
-        Receipt { seq, at: stamp.at }
+            touches: Touches {
+                from: stamp.at,
+                to: stamp.at,
+                purges: false,
+            },
+            amends: Vec::new(),
+            files: Vec::new(),
+            audit: None,
+        }
     }
 
     /// Something sent again because its answer was lost on the way.
-    fn known(&self, by: &Person, reference: &str, kind: &Kind) -> Option<Receipt> {
-        let same =
-            |a: &&Accepted| a.reference == reference && a.event.author.id == by.id && a.event.kind == *kind;
+    fn known(&self, by: &Person, reference: &str, what: &What) -> Option<Receipt> {
+        let same = |a: &&Accepted| {
+            a.reference == reference && a.event.is_by(&by.id) && What::of(&a.event.kind) == *what
+        };
         let pending = self.pending.iter().find(same);
         pending
             .map(|a| Receipt::of(&a.event))
-            .or_else(|| self.refs.find(&by.id, reference, kind))
+            .or_else(|| self.refs.find(&by.id, reference, what))
     }
 
     fn check_open(&self, line: &Line) -> Result<(), Refused> {
@@ -253,44 +356,90 @@ impl Room {
         Ok(())
     }
 
-    fn check_own(&self, by: &Person, target: &Target) -> Result<(), Refused> {
-        if by.role == Role::Viewer || by.id != target.author {
-            return Err(Refused::new(
-                Code::Forbidden,
-                "only its writer and moderators may delete a message",
-            ));
+    /// What was taken out or changed is so in memory too.
+    fn rewrite(&mut self, event: &Event) {
+        match &event.kind {
+            Kind::Delete { target } | Kind::Discard { target } => self.blank(*target),
+            Kind::Edit {
+                target,
+                body: Some(body),
+            } => {
+                self.blank_edits(*target);
+                let when = event.sent.unix_millis();
+                self.replace(*target, |event| event.edited(body, when));
+            }
+            Kind::Text(crate::event::Text { of: Some(of), .. }) => self.replace(*of, Event::blanked),
+            Kind::Erase { person } => {
+                let erased = crate::event::erased(event.seq);
+                for one in self.recent.iter_mut().filter(|one| one.names(person)) {
+                    *one = Arc::new(one.without(person, &erased));
+                }
+            }
+            _ => {}
         }
-        Ok(())
-    }
-
-    fn take_rate(&mut self, by: &Person, now: WallTime) -> Result<(), Refused> {
-        if by.role.moderates() {
-            return Ok(self.people.take(&by.id, self.config.host_rate, now)?);
-        }
-        self.people.take(&by.id, self.config.rate, now)?;
-        Ok(self.everyone.take(self.config.room_rate, now)?)
-    }
-
-    fn is_pending_delete(&self, seq: u64) -> bool {
-        self.pending
-            .iter()
-            .any(|a| a.event.kind == Kind::Delete { target: seq })
     }
 
     fn blank(&mut self, seq: u64) {
-        let first = self.recent.front().map_or(0, |event| event.seq);
-        let index = seq.checked_sub(first);
-        if let Some(event) = index.and_then(|index| self.recent.get_mut(index as usize)) {
-            *event = Arc::new(event.deleted());
+        self.blank_edits(seq);
+        self.replace(seq, Event::blanked);
+        let is_pin =
+            |event: &&mut Arc<Event>| matches!(&event.kind, Kind::Pin { target, .. } if *target == seq);
+        self.recent
+            .iter_mut()
+            .filter(is_pin)
+            .for_each(|event| *event = Arc::new(event.blanked()));
+    }
+
+    fn blank_edits(&mut self, seq: u64) {
+        let is_edit =
+            |event: &&mut Arc<Event>| matches!(&event.kind, Kind::Edit { target, .. } if *target == seq);
+        self.recent
+            .iter_mut()
+            .filter(is_edit)
+            .for_each(|event| *event = Arc::new(event.blanked()));
+    }
+
+    fn replace(&mut self, seq: u64, with: impl FnOnce(&Event) -> Event) {
+        if let Ok(index) = self.index(seq)
+            && let Some(event) = self.recent.get_mut(index)
+        {
+            *event = Arc::new(with(event));
         }
     }
 
-    fn remember(&mut self, event: Event, reference: &str) {
+    fn remember(&mut self, event: Arc<Event>, reference: &str) {
         self.refs.insert(&event, reference);
-        self.recent.push_back(Arc::new(event));
-        if self.recent.len() > self.config.recent {
-            self.recent.pop_front();
+        self.note_pseudonym(&event);
+        if event.audience == Audience::Nobody {
+            return;
         }
+        self.recent.push_back(event);
+        if self.recent.len() > self.config.recent
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.floor = oldest.seq;
+        }
+    }
+
+    fn note_pseudonym(&mut self, event: &Event) {
+        /// People who wrote without a name; older ones are found no more.
+        const MAX: usize = 10_000;
+        let Some(author) = event
+            .author
+            .as_ref()
+            .filter(|_| event.text().is_some_and(|text| text.anonymous))
+        else {
+            return;
+        };
+        if self.behind.len() < MAX {
+            let pseudonym = self.anonymous().pseudonym(&author.id);
+            self.behind.insert(pseudonym, author.clone());
+        }
+    }
+
+    fn settings_changed(&mut self) {
+        // They were checked when they were set.
+        self.filter = self.state.settings.filter().unwrap_or_default();
     }
 }
 
@@ -299,22 +448,35 @@ impl Receipt {
         Receipt {
             seq: event.seq,
             at: event.at(),
+            held: event.text().and_then(|text| text.held),
         }
     }
 }
 
-impl Target {
-    pub fn of(event: &Event) -> Option<Target> {
-        let Kind::Text { body } = &event.kind else {
-            return None;
+/// What an event says, to know it again when it is sent again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct What {
+    name: &'static str,
+    target: Option<u64>,
+    body: String,
+}
+
+impl What {
+    pub fn of(kind: &Kind) -> What {
+        let body = match kind {
+            Kind::Vote { choices, .. } => format!("{choices:?}"),
+            Kind::Hand { raised, .. } => raised.to_string(),
+            Kind::Poll(poll) => poll.question.clone(),
+            Kind::Sanction { person, what, .. } => format!("{}{what:?}", person.id),
+            Kind::Question { state, .. } => format!("{state:?}"),
+            Kind::Settings { settings } => format!("{settings:?}"),
+            kind => kind.body().unwrap_or_default().to_owned(),
         };
-        let author = event.author.id.clone();
-        Some(Target {
-            seq: event.seq,
-            at: event.at(),
-            author,
-            deleted: body.is_none(),
-        })
+        What {
+            name: kind.name(),
+            target: kind.target(),
+            body,
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
-use super::Receipt;
-use crate::{Event, Kind};
+use super::{Receipt, What};
+use crate::Event;
 
 /// A few minutes of a busy room: resends come within seconds, when a connection is back.
 const KEPT: usize = 4_096;
@@ -21,7 +21,10 @@ pub struct Refs {
 
 impl Refs {
     pub fn insert(&mut self, event: &Event, reference: &str) {
-        let key = self.key(&event.author.id, reference, &event.kind);
+        let Some(author) = event.author.as_ref().filter(|_| !reference.is_empty()) else {
+            return;
+        };
+        let key = self.key(&author.id, reference, &What::of(&event.kind));
         if self.known.insert(key, Receipt::of(event)).is_none() {
             self.oldest_first.push_back(key);
         }
@@ -32,15 +35,11 @@ impl Refs {
         }
     }
 
-    pub fn find(&self, person: &str, reference: &str, kind: &Kind) -> Option<Receipt> {
-        self.known.get(&self.key(person, reference, kind)).copied()
+    pub fn find(&self, person: &str, reference: &str, what: &What) -> Option<Receipt> {
+        self.known.get(&self.key(person, reference, what)).copied()
     }
 
-    fn key(&self, person: &str, reference: &str, kind: &Kind) -> Key {
-        let what = match kind {
-            Kind::Text { body } => (body.as_deref(), 0),
-            Kind::Delete { target } => (None, *target),
-        };
+    fn key(&self, person: &str, reference: &str, what: &What) -> Key {
         self.hasher.hash_one((person, reference, what))
     }
 }

@@ -19,6 +19,19 @@ pub enum Code {
     TooLong,
     Empty,
     Rate,
+    /// Slow mode.
+    Slow,
+    /// The room's settings do not allow it now.
+    Mode,
+    Muted,
+    Banned,
+    /// The room's word list.
+    Word,
+    /// The room's link policy.
+    Link,
+    Duplicate,
+    /// The poll is closed, the time to edit is over.
+    Closed,
     Forbidden,
     Ended,
     Malformed,
@@ -66,6 +79,14 @@ impl Code {
             Code::TooLong => "too_long",
             Code::Empty => "empty",
             Code::Rate => "rate",
+            Code::Slow => "slow",
+            Code::Mode => "mode",
+            Code::Muted => "muted",
+            Code::Banned => "banned",
+            Code::Word => "word",
+            Code::Link => "link",
+            Code::Duplicate => "duplicate",
+            Code::Closed => "closed",
             Code::Forbidden => "forbidden",
             Code::Ended => "ended",
             Code::Malformed => "malformed",

@@ -10,10 +10,10 @@ use axum::response::Response;
 use timeline::BroadcastId;
 use tokio::time::timeout;
 
-use crate::room::clean_name;
+use crate::room::{Code, clean_name};
 use crate::rooms::{Rooms, Slot};
 use crate::wire::{self, Close, MAX_FRAME_BYTES};
-use crate::{Error, Person, Refusal};
+use crate::{Error, Refusal};
 use peer::{End, Peer};
 use visitor::{Never, Visitor};
 
@@ -69,22 +69,29 @@ async fn visit(rooms: &Rooms, broadcast: &BroadcastId, peer: &mut Peer) -> Resul
         Ok(pass) => pass,
         Err(refusal) => return Err(peer.turn_away(refusal).await),
     };
-    let (room, entrance) = match rooms.enter(broadcast, resume).await {
+    pass.person.name = clean_name(&pass.person.name);
+    let (room, entrance) = match rooms.enter(broadcast, &pass.person, resume).await {
         Ok((room, Ok(entrance))) => (room, entrance),
-        Ok((_, Err(full))) => return Err(peer.refuse_and_close(&full, Close::TryAgainLater).await),
+        Ok((_, Err(refused))) => {
+            let close = if refused.code == Code::Banned {
+                Close::Banned
+            } else {
+                Close::TryAgainLater
+            };
+            return Err(peer.refuse_and_close(&refused, close).await);
+        }
         Err(Error::Unknown) => return Err(peer.turn_away(Refusal::NotFound).await),
         Err(error) => return Err(peer.fail(broadcast, &error).await),
     };
-    let person = Person {
-        name: clean_name(&pass.person.name),
-        ..pass.person.clone()
-    };
+    let person = pass.person.clone();
     let deliveries = metrics::counter!("lectern_chat_deliveries_total", "broadcast" => broadcast.to_string());
     let mut visitor = Visitor {
+        rooms,
         peer,
         room,
         person,
         last: 0,
+        lagged: false,
         deliveries,
     };
     visitor.greet(rooms, broadcast, &mut pass, &entrance).await?;

@@ -10,11 +10,12 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::peer::{End, Heard, Peer};
-use crate::keeper::{Entrance, Frame, RoomHandle};
-use crate::room::{Answer, Bucket, Receipt, Refused};
+use crate::event::{Face, Sanction};
+use crate::keeper::{Done, Entrance, Frame, RoomHandle, Told};
+use crate::room::{Answer, Bucket, Code, Receipt, Refused};
 use crate::rooms::Rooms;
 use crate::wire::{self, Close, FromClient, Limits, ToClient};
-use crate::{Error, Event, Pass, Person, Rate, Refusal};
+use crate::{Error, Event, Kind, Pass, Person, Rate, Refusal};
 
 /// The wall clock may be set: so often it is asked whether a token has expired, …
 const CLOCK_CHECK: Duration = Duration::from_secs(60);
@@ -27,11 +28,14 @@ pub enum Never {}
 
 /// Someone who is in.
 pub struct Visitor<'a> {
+    pub rooms: &'a Rooms,
     pub peer: &'a mut Peer,
     pub room: RoomHandle,
     pub person: Person,
-    /// The last event they were sent.
+    /// The last event that what they were sent covers.
     pub last: u64,
+    /// Some of what was told never reached them.
+    pub lagged: bool,
     pub deliveries: metrics::Counter,
 }
 
@@ -43,7 +47,8 @@ impl Visitor<'_> {
         pass: &mut Pass,
         entrance: &Entrance,
     ) -> Result<(), End> {
-        let (resumed, events) = match missed(rooms, broadcast, &entrance.answer).await {
+        let (resumed, mut from, events) = match missed(&self.person, rooms, broadcast, &entrance.answer).await
+        {
             Ok(missed) => missed,
             Err(error) => return Err(self.peer.fail(broadcast, &error).await),
         };
@@ -53,22 +58,31 @@ impl Visitor<'_> {
         for (n, page) in pages.iter().enumerate() {
             self.last = match page.last() {
                 Some(event) if n + 1 < pages.len() => event.seq,
-                _ => entrance.last,
+                _ => entrance.standing.last,
             };
+            let (face, anonymous) = (self.person.role.face(), entrance.standing.veil.anonymous());
+            let events: Vec<_> = page.iter().map(|event| event.seen(face, anonymous)).collect();
             let frame = match n {
                 0 => ToClient::Joined {
-                    epoch: &entrance.epoch,
+                    epoch: &entrance.standing.epoch,
+                    from,
                     seq: self.last,
                     you: &self.person,
                     now: now().unix_millis(),
                     line,
                     limits,
-                    events: page,
+                    state: &entrance.standing.state,
+                    events: &events,
                     resumed,
                 },
-                _ => ToClient::Events { events: page },
+                _ => ToClient::Events {
+                    from,
+                    to: self.last,
+                    events: &events,
+                },
             };
             self.peer.tell(&frame).await?;
+            from = self.last + 1;
         }
         Ok(())
     }
@@ -86,10 +100,11 @@ impl Visitor<'_> {
                     let over = Refusal::Unauthorized("the token has expired".into());
                     return Err(self.peer.turn_away(over).await);
                 }
-                frame = entrance.frames.recv() => match frame {
-                    Ok(frame) => self.deliver(&frame).await?,
+                told = entrance.told.recv() => match told {
+                    Ok(told) => self.hand_on(&told).await?,
                     // The next frame shows what is missing.
                     Err(RecvError::Lagged(_)) => {
+                        self.lagged = true;
                         metrics::counter!("lectern_chat_slow_readers_total", "how" => "gap").increment(1);
                     }
                     Err(RecvError::Closed) => return Err(End::Close(Close::GoingAway)),
@@ -119,38 +134,91 @@ impl Visitor<'_> {
         }
     }
 
+    async fn hand_on(&mut self, told: &Told) -> Result<(), End> {
+        match told {
+            Told::Events(frame) => self.deliver(frame).await,
+            Told::Tally { public, staff } => {
+                let text = if self.person.role.moderates() {
+                    staff
+                } else {
+                    public
+                };
+                self.peer.send(Message::Text(text.clone())).await
+            }
+        }
+    }
+
     async fn deliver(&mut self, frame: &Frame) -> Result<(), End> {
         if frame.to <= self.last {
             return Ok(());
         }
-        if frame.from > self.last + 1 {
-            self.peer
-                .tell(&ToClient::Gap {
-                    from: self.last + 1,
-                    to: frame.from - 1,
-                })
-                .await?;
+        let face = self.person.role.face();
+        let page = frame.page(face);
+        if std::mem::take(&mut self.lagged) && frame.from > self.last + 1 {
+            let gap = ToClient::Gap {
+                from: self.last + 1,
+                to: frame.from - 1,
+            };
+            self.peer.tell(&gap).await?;
+            self.last = frame.from - 1;
         }
-        self.peer.send(Message::Text(frame.text.clone())).await?;
+        if face == Face::Public && frame.concerns(&self.person.id) {
+            return self.deliver_own(frame).await;
+        }
+        if let Some(text) = &page.text {
+            self.peer.send(Message::Text(text.clone())).await?;
+            self.last = frame.to;
+            self.deliveries.increment(page.count);
+        }
+        Ok(())
+    }
+
+    /// Something in it is for this participant alone.
+    async fn deliver_own(&mut self, frame: &Frame) -> Result<(), End> {
+        let theirs = frame
+            .events
+            .iter()
+            .filter(|event| event.is_for(Face::Public, &self.person.id));
+        let events: Vec<_> = theirs
+            .map(|event| event.seen(Face::Public, frame.veil.anonymous()))
+            .collect();
+        let told = ToClient::Events {
+            from: self.last + 1,
+            to: frame.to,
+            events: &events,
+        };
+        self.peer.tell(&told).await?;
         self.last = frame.to;
-        self.deliveries.increment(frame.count);
+        self.deliveries.increment(events.len() as u64);
+        let bans = |event: &Arc<Event>| match &event.kind {
+            Kind::Sanction { person, what, .. } => *what == Sanction::Ban && person.id == self.person.id,
+            _ => false,
+        };
+        if frame.events.iter().any(bans) {
+            let banned = Refused::new(Code::Banned, "you have been banned from this room");
+            return Err(self.peer.refuse_and_close(&banned, Close::Banned).await);
+        }
         Ok(())
     }
 
     async fn hear(&mut self, frame: Result<FromClient, (Option<String>, Refused)>) -> Result<(), End> {
         match frame {
-            Ok(FromClient::Say {
-                reference,
-                body,
-                playing,
-            }) => {
-                let playing = playing.map(wire::playing_time);
-                let answer = self.room.say(&self.person, &reference, body, playing).await;
+            Ok(FromClient::Ask { reference, action }) => {
+                let answer = self.rooms.act(&self.room, &self.person, &reference, action).await;
                 self.reply(&reference, answer).await
             }
-            Ok(FromClient::Delete { reference, seq }) => {
-                let answer = self.room.delete(&self.person, &reference, seq).await;
-                self.reply(&reference, answer).await
+            Ok(FromClient::Roster { reference }) if self.person.role.moderates() => {
+                let roster = self.room.people.roster();
+                self.peer
+                    .tell(&ToClient::Roster {
+                        reference: &reference,
+                        roster: &roster,
+                    })
+                    .await
+            }
+            Ok(FromClient::Roster { reference }) => {
+                let forbidden = Refused::new(Code::Forbidden, "only hosts and moderators see who is here");
+                self.peer.refuse(Some(&reference), &forbidden).await
             }
             Ok(FromClient::Ping { reference }) => {
                 let now = now().unix_millis();
@@ -170,9 +238,20 @@ impl Visitor<'_> {
         }
     }
 
-    async fn reply(&mut self, reference: &str, answer: Result<Receipt, Refused>) -> Result<(), End> {
+    async fn reply(&mut self, reference: &str, answer: Done) -> Result<(), End> {
         match answer {
-            Ok(Receipt { seq, at }) => self.peer.tell(&ToClient::Ack { reference, seq, at }).await,
+            Ok(Some(Receipt { seq, at, held })) => {
+                self.peer
+                    .tell(&ToClient::Ack {
+                        reference,
+                        seq: Some(seq),
+                        at: Some(at),
+                        held,
+                    })
+                    .await
+            }
+            // A reaction: what is summed is not acknowledged one by one.
+            Ok(None) => Ok(()),
             Err(refused) => self.peer.refuse(Some(reference), &refused).await,
         }
     }
@@ -226,29 +305,22 @@ async fn expiry(expires: Option<WallTime>) {
     }
 }
 
-/// What a newcomer has not seen, and whether that is everything since they left.
+/// Whether they get everything since they left, and what that is: events from a `seq` on.
 async fn missed(
+    person: &Person,
     rooms: &Rooms,
     broadcast: &BroadcastId,
     answer: &Answer,
-) -> Result<(bool, Vec<Arc<Event>>), Error> {
+) -> Result<(bool, u64, Vec<Arc<Event>>), Error> {
     match answer {
-        Answer::Resumed(events) => Ok((true, events.clone())),
-        Answer::Fresh(events) => Ok((false, events.clone())),
+        Answer::Resumed { from, events } => Ok((true, *from, events.clone())),
+        Answer::Fresh { from, events } => Ok((false, *from, events.clone())),
         Answer::FromRecord { from, to, then } => {
-            let older = rooms
-                .shared()
-                .record
-                .page(broadcast, *from, *to, to - from + 1)
-                .await?;
-            Ok((
-                true,
-                older
-                    .into_iter()
-                    .map(Arc::new)
-                    .chain(then.iter().cloned())
-                    .collect(),
-            ))
+            let record = &rooms.shared().record;
+            let mut events = record.page(broadcast, *from, *to, to - from + 1).await?;
+            events.retain(|event| event.is_for(person.role.face(), &person.id));
+            let events = events.into_iter().map(Arc::new).chain(then.iter().cloned());
+            Ok((true, *from, events.collect()))
         }
     }
 }

@@ -1,32 +1,32 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use proptest::prelude::*;
 use serde_json::Value;
-use timeline::{Stamp, StampSource};
 
 use super::*;
+use crate::Event;
+use crate::event::Anonymous;
 use crate::replay::chunk;
-use crate::{Event, Kind, Person, Role};
+use crate::room::State;
+use crate::settings::ReplayNames;
 
 const END: MediaTime = MediaTime::from_ticks(i64::MAX);
 
 fn text(seq: u64, at: MediaTime) -> Event {
-    Event {
-        seq,
-        stamp: Stamp {
-            at,
-            source: StampSource::Playhead,
-        },
-        sent: WallTime::from_unix_millis(0),
-        author: Person {
-            id: "p".into(),
-            name: "P".into(),
-            role: Role::Participant,
-        },
-        kind: Kind::Text {
-            body: Some(format!("text {seq}")),
-        },
-    }
+    crate::testing::text(seq, at.ticks(), &format!("text {seq}"))
+}
+
+fn render(n: u64, texts: &[Event]) -> Option<Version> {
+    let anonymous = Anonymous {
+        epoch: "e",
+        staff_know: true,
+    };
+    let names = chunk::Names {
+        anonymous,
+        how: ReplayNames::Names,
+        order: HashMap::new(),
+    };
+    chunk::render(n, &State::default(), texts, &names)
 }
 
 /// A record, an archive and the windows between them, in memory.
@@ -62,7 +62,7 @@ impl World {
     fn say(&mut self, at: MediaTime) {
         let seq = self.next_seq();
         self.record.push(text(seq, at));
-        self.windows.touch(at, seq);
+        self.windows.change(number(at)..=number(at), seq, false);
     }
 
     fn delete(&mut self, index: usize) {
@@ -77,7 +77,7 @@ impl World {
         let (target, at) = (left[index % left.len()].seq, left[index % left.len()].at());
         let seq = self.next_seq();
         self.deleted.push(target);
-        self.windows.purge(at, seq);
+        self.windows.change(number(at)..=number(at), seq, true);
     }
 
     /// The undeleted texts of a window, as the record has them.
@@ -90,7 +90,7 @@ impl World {
 
     fn render(&mut self) {
         for stale in self.windows.stale() {
-            let version = chunk::render(stale.n, &self.texts(stale.n));
+            let version = render(stale.n, &self.texts(stale.n));
             self.windows.rendered(stale, version, self.now);
         }
     }
@@ -255,7 +255,7 @@ fn a_delete_while_a_chunk_is_made_wins() {
     let mut world = World::new();
     world.say(MediaTime::ZERO);
     let stale = world.windows.stale()[0];
-    let version = chunk::render(0, &world.texts(0));
+    let version = render(0, &world.texts(0));
     world.delete(0);
     world.windows.rendered(stale, version, world.now);
     assert_eq!(world.windows.listed().count(), 0);
