@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use axum::body::Body;
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
 use chat::{Config, Gate, Pass, Person, Rate, Refusal, RepeatLimits, Role, Rooms};
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -70,7 +70,11 @@ pub fn generous() -> Config {
         host_rate: free,
         room_rate: free,
         frame_rate: free,
-        repeats: RepeatLimits { own_ms: 0, flood_people: 0, ..RepeatLimits::default() },
+        repeats: RepeatLimits {
+            own_ms: 0,
+            flood_people: 0,
+            ..RepeatLimits::default()
+        },
         chunk_refresh_ms: 0,
         presence_ms: 10,
         ..Config::default()
@@ -177,6 +181,7 @@ impl School {
         Client {
             socket,
             seen: Vec::new(),
+            asked: 0,
         }
     }
 
@@ -187,6 +192,7 @@ impl School {
             Ok((socket, _)) => Ok(Client {
                 socket,
                 seen: Vec::new(),
+                asked: 0,
             }),
             Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
             Err(error) => panic!("{error}"),
@@ -217,6 +223,23 @@ impl School {
             .oneshot(request.body(Body::empty()).unwrap())
             .await
             .unwrap();
+        let (head, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, 100_000_000).await.unwrap().to_vec();
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        }
+    }
+
+    pub async fn request(&self, method: Method, path: &str, token: &str, body: &str) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {token}"))
+            .body(Body::from(body.to_owned()))
+            .unwrap();
+        let response = self.rooms.router().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let body = axum::body::to_bytes(body, 100_000_000).await.unwrap().to_vec();
         Answer {
@@ -274,6 +297,7 @@ pub struct Client {
     pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     /// Frames that came while another was expected.
     pub seen: Vec<Value>,
+    asked: usize,
 }
 
 impl Client {
@@ -306,6 +330,17 @@ impl Client {
         self.send(json!({"type": "delete", "ref": reference, "seq": seq}))
             .await;
         self.acked(reference).await
+    }
+
+    /// Asks for something; gives the answer.
+    pub async fn ask(&mut self, mut action: Value) -> Value {
+        self.asked += 1;
+        let reference = format!("ask-{}", self.asked);
+        action["ref"] = json!(reference);
+        self.send(action).await;
+        let ack = self.expect("ack").await;
+        assert_eq!(ack["ref"], json!(reference));
+        ack
     }
 
     async fn acked(&mut self, reference: &str) -> u64 {
@@ -383,7 +418,12 @@ impl Client {
 
 /// The texts of a chunk.
 pub fn texts(chunk: &Value) -> Vec<&Value> {
-    chunk["events"].as_array().unwrap().iter().filter(|event| event["kind"] == "text").collect()
+    chunk["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["kind"] == "text")
+        .collect()
 }
 
 pub fn bodies(events: &[Value]) -> Vec<&str> {
