@@ -1,5 +1,5 @@
 /** Lectern's REST interface, as far as these pages need it. */
-import { parseChunk, parseEvents, parseIndex, type ReplayChunk, type ReplayIndex, type RoomEvent } from './core/wire';
+import { parseChunk, parseIndex, parsePage, type Page, type ReplayChunk, type ReplayIndex } from './core/wire';
 import type { Ticks, WallMs } from './core/time';
 
 export interface Broadcast {
@@ -55,9 +55,8 @@ export const admitGuest = async (id: string, name: string): Promise<{ token: str
     body: JSON.stringify({ name }),
   })) as { token: string; name: string };
 
-export async function readMessages(room: string, from: number, to: number): Promise<{ epoch: string; events: RoomEvent[] }> {
-  const answer = (await json(`${room}/messages?from=${from}&to=${to}`)) as { epoch: unknown; events: unknown };
-  return { epoch: String(answer.epoch), events: parseEvents(answer.events) };
+export async function readMessages(room: string, from: number, to: number): Promise<Page> {
+  return parsePage(await json(`${room}/messages?from=${from}&to=${to}`), { from, to });
 }
 
 export async function readReplayIndex(url: string): Promise<ReplayIndex> {

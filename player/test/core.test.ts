@@ -99,9 +99,11 @@ describe('waiting', () => {
 
 describe('the wire', () => {
   test('skips what it does not understand, and keeps the rest of a batch', () => {
-    expect(parseFrame('{"type":"events","events":[{"seq":1,"kind":"wave"},{"seq":2,"kind":"delete","target":1},{"kind":"text"}]}')).toEqual({
+    expect(parseFrame('{"type":"events","from":1,"to":3,"events":[{"seq":1,"kind":"wave"},{"seq":2,"at":0,"sent":9,"kind":"delete","target":1},{"kind":"text"}]}')).toEqual({
       type: 'events',
-      events: [{ seq: 2, kind: 'delete', target: 1 }],
+      from: 1,
+      to: 3,
+      events: [{ seq: 2, at: 0, sent: 9, kind: 'delete', target: 1 }],
     });
     for (const bad of ['', 'null', '[]', '{}', '{"type":"ack"}', '{"type":"joined"}', '{"type":"later"}', '{"type":"presence","count":"many"}']) {
       expect(parseFrame(bad)).toBeNull();

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Room, type Effect } from '../src/core/room';
-import type { ServerFrame, TextEvent } from '../src/core/wire';
+import { EMPTY, SETTINGS, type RoomEvent, type ServerFrame, type TextEvent } from '../src/core/wire';
 
 const author = { id: 'p1', name: 'Ana', role: 'participant' } as const;
 const text = (seq: number, body = `m${seq}`): TextEvent => ({ seq, at: seq * 90_000, sent: 0, author, kind: 'text', body });
@@ -8,7 +8,9 @@ const frames = (effects: Effect[]) => effects.filter((effect) => effect.do === '
 const joined = (events: TextEvent[], seq: number, more: Partial<Extract<ServerFrame, { type: 'joined' }>> = {}): ServerFrame => ({
   type: 'joined',
   epoch: 'e1',
+  from: events[0]?.seq ?? seq + 1,
   seq,
+  state: EMPTY,
   you: author,
   now: 50_000,
   line: { state: 'live', origin: 0, duration: null },
@@ -17,6 +19,9 @@ const joined = (events: TextEvent[], seq: number, more: Partial<Extract<ServerFr
   resumed: false,
   ...more,
 });
+/** A frame of new events: the stretch from the first to the last of them. */
+const come = (events: RoomEvent[], from = events[0]?.seq ?? 0, to = events.at(-1)?.seq ?? 0): ServerFrame => ({ type: 'events', from, to, events });
+const page = (epoch: string, events: RoomEvent[], from = events[0]?.seq ?? 0, to = events.at(-1)?.seq ?? 0) => ({ epoch, from, to, events });
 /** The ref of the one message that was sent. */
 const refOf = (effects: Effect[]) => (frames(effects)[0] as { ref: string }).ref;
 const shown = (room: Room) => room.log.messages.map(({ seq, body }) => [seq, body]);
@@ -65,10 +70,10 @@ describe('a room', () => {
 
   test('fetches what a jump in the numbers shows to be missing, and resumes before it until then', () => {
     const room = inRoom();
-    const effects = room.received({ type: 'events', events: [text(6)] }, 0);
+    const effects = room.received(come([text(6)]), 0);
     expect(effects).toContainEqual({ do: 'fetch', range: { from: 3, to: 5 } });
     expect(room.log.resumeAt).toBe(2);
-    room.fetched({ from: 3, to: 5 }, 'e1', [text(3), text(4), text(5)]);
+    room.fetched({ from: 3, to: 5 }, page('e1', [text(3), text(4), text(5)]));
     expect(shown(room).map(([seq]) => seq)).toEqual([1, 2, 3, 4, 5, 6]);
     expect(room.log.resumeAt).toBe(6);
   });
@@ -76,23 +81,23 @@ describe('a room', () => {
   test('fetches a gap that the server announces, page by page', () => {
     const room = inRoom();
     expect(room.received({ type: 'gap', from: 3, to: 6 }, 0)).toEqual([{ do: 'fetch', range: { from: 3, to: 6 } }]);
-    const rest = room.fetched({ from: 3, to: 6 }, 'e1', [text(3), text(4)]);
+    const rest = room.fetched({ from: 3, to: 6 }, page('e1', [text(3), text(4)]));
     expect(rest).toContainEqual({ do: 'fetch', range: { from: 5, to: 6 } });
-    expect(room.received({ type: 'events', events: [text(7)] }, 0).some((effect) => effect.do === 'fetch')).toBe(false);
+    expect(room.received(come([text(7)]), 0).some((effect) => effect.do === 'fetch')).toBe(false);
   });
 
   test('goes back before what of a gap is still missing, and asks again, ever more slowly, while it is', () => {
     const room = inRoom();
     room.received({ type: 'gap', from: 3, to: 6 }, 0);
-    room.fetched({ from: 3, to: 6 }, 'e1', [text(3), text(4)]);
+    room.fetched({ from: 3, to: 6 }, page('e1', [text(3), text(4)]));
     expect(room.log.resumeAt).toBe(4);
     expect(room.fetchFailed({ from: 5, to: 6 })).toEqual([{ do: 'refetch', range: { from: 5, to: 6 }, afterMs: 750 }]);
     // Nobody asks meanwhile.
-    expect(room.received({ type: 'events', events: [text(7)] }, 0).some((effect) => effect.do === 'fetch')).toBe(false);
+    expect(room.received(come([text(7)]), 0).some((effect) => effect.do === 'fetch')).toBe(false);
     expect(room.retry({ from: 5, to: 6 })).toEqual([{ do: 'fetch', range: { from: 5, to: 6 } }]);
     expect(room.fetchFailed({ from: 5, to: 6 })).toMatchObject([{ afterMs: 1_500 }]);
     room.retry({ from: 5, to: 6 });
-    room.fetched({ from: 5, to: 6 }, 'e1', [text(5), text(6)]);
+    room.fetched({ from: 5, to: 6 }, page('e1', [text(5), text(6)]));
     expect(shown(room).map(([seq]) => seq)).toEqual([1, 2, 3, 4, 5, 6, 7]);
     expect(room.log.resumeAt).toBe(7);
   });
@@ -110,36 +115,65 @@ describe('a room', () => {
   test('takes a history in several frames; cut off in between, it resumes there', () => {
     const room = inRoom([text(5), text(6)], 6);
     expect(room.log.resumeAt).toBe(6);
-    const rest = room.received({ type: 'events', events: [text(7), text(8)] }, 0);
+    const rest = room.received(come([text(7), text(8)]), 0);
     expect(rest).toMatchObject([{ do: 'publish', fresh: false }]);
     room.closed(1006);
     expect(frames(room.opened(0))[0]).toMatchObject({ resume: { seq: 8 } });
     room.received(joined([text(9)], 10, { resumed: true }), 0);
-    expect(room.received({ type: 'events', events: [{ ...text(10), sent: 50_000 }] }, 0)).toMatchObject([{ do: 'publish', fresh: true }]);
+    expect(room.received(come([{ ...text(10), sent: 50_000 }]), 0)).toMatchObject([{ do: 'publish', fresh: true }]);
     expect(room.log.gaps).toEqual([]);
   });
 
   test('goes further back also over pages without a text, and asks for the rest of a page that was cut', () => {
     const room = inRoom([text(250)], 250);
     expect(room.earlier()).toEqual({ from: 150, to: 249 });
-    room.fetched({ from: 150, to: 249 }, 'e1', Array.from({ length: 100 }, (_, i) => ({ seq: 150 + i, kind: 'delete', target: 1 })));
+    room.fetched({ from: 150, to: 249 }, page('e1', Array.from({ length: 100 }, (_, i) => ({ seq: 150 + i, at: 0, sent: 0, kind: 'delete', target: 1 }))));
     expect(room.earlier()).toEqual({ from: 50, to: 149 });
-    expect(room.fetched({ from: 50, to: 149 }, 'e1', [text(50), text(51)])).toContainEqual({ do: 'fetch', range: { from: 52, to: 149 } });
-    room.fetched({ from: 52, to: 149 }, 'e1', [text(149)]);
-    room.fetched({ from: 1, to: 49 }, 'e1', [text(1)]);
+    expect(room.fetched({ from: 50, to: 149 }, page('e1', [text(50), text(51)]))).toContainEqual({ do: 'fetch', range: { from: 52, to: 149 } });
+    room.fetched({ from: 52, to: 149 }, page('e1', [text(149)], 52, 149));
+    room.fetched({ from: 1, to: 49 }, page('e1', [text(1)], 1, 49));
     expect(room.earlier()).toBeNull();
     expect(shown(room).map(([seq]) => seq)).toEqual([1, 50, 51, 149, 250]);
   });
 
+  test('takes what is not for us in a stretch for no gap', () => {
+    const room = inRoom();
+    expect(room.received(come([text(5)], 3, 7), 0).some((effect) => effect.do === 'fetch')).toBe(false);
+    expect(room.log.resumeAt).toBe(7);
+    expect(room.received(come([text(9)], 8, 9), 0).some((effect) => effect.do === 'fetch')).toBe(false);
+  });
+
+  test('stands as the events say, in their order, also where some come late', () => {
+    const room = inRoom();
+    const set = (seq: number, slow_ms: number): RoomEvent => ({ seq, at: 0, sent: 0, kind: 'settings', settings: { ...SETTINGS, slow_ms } });
+    room.received(come([set(3, 1000)]), 0);
+    expect(room.state.settings.slow_ms).toBe(1000);
+    room.received(come([set(6, 3000)]), 0);
+    expect(room.state.settings.slow_ms).toBe(1000);
+    room.fetched({ from: 4, to: 5 }, page('e1', [set(5, 2000)], 4, 5));
+    expect(room.state.settings.slow_ms).toBe(3000);
+  });
+
+  test('takes its state whole from a join, which already knows the history that comes with it', () => {
+    const room = new Room('token');
+    room.opened(0);
+    const hand: RoomEvent = { seq: 2, at: 0, sent: 0, author, kind: 'hand', raised: true };
+    room.received(joined([text(1)], 3, { from: 1 }), 0);
+    room.received(come([hand], 2, 3), 0);
+    expect(room.state.hands.count).toBe(0);
+    room.received(come([{ ...hand, seq: 4 }]), 0);
+    expect(room.state.hands.count).toBe(1);
+  });
+
   test('ignores what was fetched from another epoch', () => {
     const room = inRoom();
-    room.fetched({ from: 1, to: 1 }, 'e0', [text(1, 'old life')]);
+    room.fetched({ from: 1, to: 1 }, page('e0', [text(1, 'old life')]));
     expect(shown(room)[0]).toEqual([1, 'm1']);
   });
 
   test('shows every event once, and the deleted never again', () => {
     const room = inRoom();
-    room.received({ type: 'events', events: [text(2), text(3), { seq: 4, kind: 'delete', target: 2 }, text(2)] }, 0);
+    room.received(come([text(2), text(3), { seq: 4, at: 0, sent: 0, kind: 'delete', target: 2 }, text(2)]), 0);
     expect(shown(room)).toEqual([[1, 'm1'], [2, null], [3, 'm3']]);
   });
 });
@@ -153,14 +187,14 @@ describe('what is written', () => {
     const ref = (say as { ref: string }).ref;
     room.received({ type: 'ack', ref, seq: 3 }, 0);
     expect(room.unsent).toHaveLength(1);
-    room.received({ type: 'events', events: [text(3, 'hello')] }, 0);
+    room.received(come([text(3, 'hello')]), 0);
     expect(room.unsent).toHaveLength(0);
   });
 
   test('disappears from the unsent also where the event comes before the acknowledgement', () => {
     const room = inRoom();
     const ref = refOf(room.say('hello', null).effects);
-    room.received({ type: 'events', events: [text(3, 'hello')] }, 0);
+    room.received(come([text(3, 'hello')]), 0);
     room.received({ type: 'ack', ref, seq: 3 }, 0);
     expect(room.unsent).toHaveLength(0);
   });

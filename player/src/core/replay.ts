@@ -87,7 +87,7 @@ export class Replay {
   }
 
   setChunk(ref: ChunkRef, chunk: ReplayChunk): void {
-    const messages = chunk.events.map(messageOf).sort(byPosition);
+    const messages = chunk.events.filter((event) => event.kind === 'text').map(messageOf).sort(byPosition);
     this.#windows.delete(ref.n);
     this.#windows.set(ref.n, { name: ref.name, messages });
     for (const message of this.#live.get(ref.n) ?? []) insert(messages, message);
@@ -99,6 +99,7 @@ export class Replay {
   add(events: readonly RoomEvent[]): void {
     for (const event of events) {
       if (event.kind === 'delete') this.#deleted.add(event.target);
+      else if (event.kind !== 'text') continue;
       else if (event.deleted) this.#deleted.add(event.seq);
       else this.#addLive(messageOf(event));
     }

@@ -5,9 +5,10 @@
  */
 import { Backoff } from './backoff';
 import { ServerClock } from './clock';
-import { Log, type Range } from './log';
+import { Log } from './log';
 import type { WallMs } from './time';
-import type { ClientFrame, Limits, Line, Person, RoomEvent, ServerFrame } from './wire';
+import { foldAll, tallied } from './state';
+import { EMPTY, type ClientFrame, type Limits, type Line, type Page, type Person, type RoomEvent, type ServerFrame, type State, type Stretch } from './wire';
 
 /** Close codes of the room's wire that say why. */
 export const CLOSED = { malformed: 4000, unauthorized: 4001, forbidden: 4003, unknown: 4004, slow: 4008, tooBig: 4009, rate: 4010 } as const;
@@ -22,9 +23,9 @@ export type Status = 'connecting' | 'joined' | 'reconnecting' | 'refused';
 export type Effect =
   | { do: 'connect'; afterMs: number }
   | { do: 'send'; frame: ClientFrame }
-  | { do: 'fetch'; range: Range }
+  | { do: 'fetch'; range: Stretch }
   /** Call `retry` then. */
-  | { do: 'refetch'; range: Range; afterMs: number }
+  | { do: 'refetch'; range: Stretch; afterMs: number }
   /** The text goes back to its writer. */
   | { do: 'return'; body: string; code: string; message: string; retryAfterMs: number }
   | { do: 'complain'; message: string }
@@ -48,6 +49,8 @@ export class Room {
   you: Person | null = null;
   line: Line | null = null;
   limits: Limits = { body: 1000 };
+  /** How the room stands. */
+  state: State = EMPTY;
   present: number | null = null;
   unsent: Unsent[] = [];
   readonly log = new Log();
@@ -61,9 +64,12 @@ export class Room {
   readonly #backoff: Backoff;
   readonly #fetchBackoff: Backoff;
   /** Gaps that are being fetched, or wait to be fetched again. */
-  #fetching: Range[] = [];
+  #fetching: Stretch[] = [];
   /** When we came, on the server's clock: what was sent before is history. */
   #since: WallMs = 0;
+  /** The state is as of this event; what came behind a gap waits until the gap is filled. */
+  #folded = 0;
+  #toFold: RoomEvent[] = [];
 
   constructor(token: string | undefined, random: () => number = Math.random) {
     this.#token = token;
@@ -99,7 +105,8 @@ export class Room {
       case 'joined':
         return this.#joined(frame, now);
       case 'events':
-        this.log.append(frame.events);
+        this.log.append(frame, frame.events);
+        this.#fold(frame.events);
         return [...this.#fetches(), ...this.#took(frame.events, frame.events.some((event) => this.#isFresh(event)))];
       case 'ack':
         return this.#acknowledged(frame.ref, frame.seq);
@@ -111,11 +118,16 @@ export class Room {
       case 'line':
         this.line = frame;
         return [];
+      case 'tally':
+        this.state = frame.tallies.reduce(tallied, this.state);
+        return [];
       case 'presence':
         this.present = frame.count;
         return [];
       case 'pong':
         this.clock.observe(this.#asked, now, frame.now);
+        return [];
+      default:
         return [];
     }
   }
@@ -146,41 +158,51 @@ export class Room {
   }
 
   /** The page of history before what we have, if there is one. */
-  earlier(): Range | null {
+  earlier(): Stretch | null {
     const { low } = this.log;
     return this.#epoch === null || low <= 1 ? null : { from: Math.max(1, low - PAGE), to: low - 1 };
   }
 
   /** The answer to a fetch, which may be a first page of it; an answer of another epoch is of no use. */
-  fetched(range: Range, epoch: string, events: readonly RoomEvent[]): Effect[] {
+  fetched(range: Stretch, { epoch, events, ...page }: Page): Effect[] {
     if (epoch !== this.#epoch) return [];
     this.#fetchBackoff.succeeded();
     this.#settle(range);
-    this.log.filled(range, events);
+    this.log.filled(range, page, events);
+    this.#fold(events);
     return [...this.#fetches(), ...this.#took(events, false)];
   }
 
   /** A gap is asked for again; older history when somebody wants it again. */
-  fetchFailed(range: Range): Effect[] {
+  fetchFailed(range: Stretch): Effect[] {
     const missing = this.#fetching.some((one) => same(one, range));
     return missing ? [{ do: 'refetch', range, afterMs: this.#fetchBackoff.next() }] : [];
   }
 
-  retry(range: Range): Effect[] {
+  retry(range: Stretch): Effect[] {
     this.#settle(range);
     return this.#fetches();
   }
 
-  #settle(range: Range): void {
+  #settle(range: Stretch): void {
     this.#fetching = this.#fetching.filter((one) => !same(one, range));
   }
 
   /** For every gap that nobody is fetching yet. */
   #fetches(): Effect[] {
-    const asked = (gap: Range) => this.#fetching.some(({ from, to }) => from <= gap.from && gap.to <= to);
+    const asked = (gap: Stretch) => this.#fetching.some(({ from, to }) => from <= gap.from && gap.to <= to);
     const wanted = this.log.gaps.filter((gap) => !asked(gap));
     this.#fetching.push(...wanted);
     return wanted.map((range) => ({ do: 'fetch', range }));
+  }
+
+  /** The state goes on in the order of the room. */
+  #fold(events: readonly RoomEvent[]): void {
+    const upTo = this.log.resumeAt;
+    const waiting = [...this.#toFold, ...events].filter(({ seq }) => seq > this.#folded).sort((a, b) => a.seq - b.seq);
+    this.state = foldAll(this.state, waiting.filter(({ seq }) => seq <= upTo));
+    this.#toFold = waiting.filter(({ seq }) => seq > upTo);
+    this.#folded = Math.max(this.#folded, upTo);
   }
 
   #joined(frame: Extract<ServerFrame, { type: 'joined' }>, now: WallMs): Effect[] {
@@ -188,7 +210,8 @@ export class Room {
     this.#backoff.succeeded();
     const resumed = frame.resumed && frame.epoch === this.#epoch;
     if (resumed) this.log.resumed(frame.events, frame.seq);
-    else this.log.restart(frame.events, frame.seq);
+    else this.log.restart({ from: frame.from, to: frame.seq }, frame.events);
+    [this.state, this.#folded, this.#toFold] = [frame.state, frame.seq, []];
     this.#epoch = frame.epoch;
     this.status = 'joined';
     this.you = frame.you;
@@ -202,7 +225,7 @@ export class Room {
   }
 
   #isFresh(event: RoomEvent): boolean {
-    return event.kind === 'delete' || event.sent >= this.#since;
+    return event.kind !== 'text' || event.sent >= this.#since;
   }
 
   /** Events arrived: what of the unsent is among them is sent. */
@@ -251,4 +274,4 @@ const PENALTY_MS: Record<number, number> = { [CLOSED.malformed]: 10_000, [CLOSED
 
 const send = (frame: ClientFrame): Effect => ({ do: 'send', frame });
 const sayOf = ({ ref, body, playing }: Unsent): Effect => send({ type: 'say', ref, body, playing });
-const same = (a: Range, b: Range): boolean => a.from === b.from && a.to === b.to;
+const same = (a: Stretch, b: Stretch): boolean => a.from === b.from && a.to === b.to;

@@ -131,8 +131,7 @@ export class Connection extends EventTarget {
 
   async #fetch(from: number, to: number): Promise<void> {
     try {
-      const { epoch, events } = await readMessages(this.#path, from, to);
-      this.#run(this.room.fetched({ from, to }, epoch, events));
+      this.#run(this.room.fetched({ from, to }, await readMessages(this.#path, from, to)));
     } catch (error) {
       console.warn(`messages ${from} to ${to} could not be fetched`, error);
       this.#run(this.room.fetchFailed({ from, to }));
