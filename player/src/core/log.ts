@@ -1,12 +1,17 @@
 /** The room's messages in the order of the room (`seq`), and what of it we have seen. */
-import { lowerBound, messageOf, type Message } from './message';
+import { Changes, lowerBound, messageOf, type Message } from './message';
 import type { RoomEvent, Stretch } from './wire';
 
 /** What a page keeps in memory; older ones are fetched again on demand. */
-const KEPT = 2000;
+const KEPT = 10_000;
+/** Dropped at once, so that a full log is not moved for each message. */
+const DROPPED = 500;
 
 export class Log {
-  messages: Message[] = [];
+  #messages: Message[] = [];
+  /** Told to others, and never changed: another list is another state of the log. */
+  #told: readonly Message[] | null = null;
+  #changes = new Changes();
   /** Ranges of events between those we have, which have to be fetched. */
   gaps: Stretch[] = [];
   /** The end of what we have. */
@@ -15,6 +20,11 @@ export class Log {
   #promised = 0;
   /** The first event of what we have; before it is older history. */
   #low = 1;
+
+  /** Oldest first; the same list until something changes. */
+  get messages(): readonly Message[] {
+    return (this.#told ??= this.#messages.slice());
+  }
 
   get low(): number {
     return this.#low;
@@ -27,7 +37,7 @@ export class Log {
 
   /** A fresh history over a stretch that ends with the room's last event. Its end may follow in further frames. */
   restart({ from, to }: Stretch, events: readonly RoomEvent[]): void {
-    this.messages = [];
+    [this.#messages, this.#told, this.#changes] = [[], null, new Changes()];
     this.#low = from;
     this.resumed(events, to);
   }
@@ -65,36 +75,51 @@ export class Log {
     for (const event of events) this.#place(event, true);
   }
 
+  /** It is here, or was: what was held is gone once it is released. */
   has(seq: number): boolean {
-    return this.messages[this.#index(seq)]?.seq === seq;
+    return this.#messages[this.#index(seq)]?.seq === seq || this.#changes.isGone(seq);
   }
 
   #index(seq: number): number {
-    return lowerBound(this.messages, (message) => message.seq < seq);
+    return lowerBound(this.#messages, (message) => message.seq < seq);
   }
 
   #place(event: RoomEvent, older = false): void {
-    if (event.kind === 'delete') this.#delete(event.target);
-    else if (event.kind === 'text') this.#insert(messageOf(event));
-    if (older || this.messages.length <= KEPT) return;
-    this.messages.splice(0, this.messages.length - KEPT);
-    this.#low = this.messages[0]?.seq ?? this.#low;
+    if (this.#changes.add(event)) this.#apply(event);
+    if (event.kind !== 'text') return;
+    this.#insert(messageOf(event));
+    if (older || this.#messages.length <= KEPT + DROPPED) return;
+    this.#messages.splice(0, this.#messages.length - KEPT);
+    this.#low = this.#messages[0]?.seq ?? this.#low;
     // What we would not keep need not be fetched.
     this.gaps = this.gaps.filter((gap) => gap.to >= this.#low);
   }
 
   #insert(message: Message): void {
+    const now = this.#changes.of(message);
+    if (!now) return;
     const index = this.#index(message.seq);
-    const known = this.messages[index];
-    // What was deleted stays deleted, whichever answer comes last.
-    if (known?.seq === message.seq) this.messages[index] = known.body === null ? known : message;
-    else this.messages.splice(index, 0, message);
+    const known = this.#messages[index];
+    if (known?.seq !== message.seq) this.#messages.splice(index, 0, now);
+    // Served again after its edit, or before it: the later words stay.
+    else if (known.body !== null && (now.body === null || (now.edited ?? 0) >= (known.edited ?? 0))) this.#messages[index] = now;
+    this.#told = null;
   }
 
-  #delete(seq: number): void {
-    const index = this.#index(seq);
-    const message = this.messages[index];
-    if (message?.seq === seq) this.messages[index] = { ...message, body: null };
+  /** To what is here already. */
+  #apply(event: RoomEvent): void {
+    this.#told = null;
+    if (event.kind === 'erase') {
+      this.#messages = this.#messages.filter((message) => this.#changes.of(message));
+      return;
+    }
+    const target = event.kind === 'text' ? event.of : 'target' in event ? event.target : undefined;
+    if (target == null) return;
+    const index = this.#index(target);
+    const message = this.#messages[index];
+    if (message?.seq !== target) return;
+    const now = this.#changes.of(message);
+    this.#messages.splice(index, 1, ...(now ? [now] : []));
   }
 }
 

@@ -5,15 +5,13 @@
  * what stood there then, by the position of its `playhead`.
  */
 import { LitElement, html, nothing, type PropertyValues, type TemplateResult } from 'lit';
-import { repeat } from 'lit/directives/repeat.js';
 import type { Broadcast } from '../api';
-import { Announcer } from '../core/announcer';
 import { isRewound } from '../core/edge';
 import { positionTime } from '../core/format';
 import type { Message } from '../core/message';
 import { shownUpTo, type View } from '../core/replay';
 import { TICKS_PER_MS, type Ticks } from '../core/time';
-import type { TextEvent } from '../core/wire';
+import { EMPTY } from '../core/wire';
 import { guestToken, rememberGuest } from '../identity';
 import { MOVED, SHOWN, type Playhead } from '../playhead';
 import { icons } from '../style/icons';
@@ -22,22 +20,12 @@ import './composer';
 import { Connection, type Published, type Returned } from './connection';
 import './guest-form';
 import css from './lectern-room.css?inline';
-import { messageItem, unsentItem } from './message-item';
+import './lectern-messages';
+import type { Act, LecternMessages, Mode } from './lectern-messages';
 import { ReplaySource } from './replay-source';
 
-/** Elements in the page; the log keeps more. */
-const RENDERED = 200;
-/** Nearer to the bottom than this is "at the bottom". */
-const BOTTOM_PX = 48;
-/** Later than this the same person is named again. */
-const CONTINUED_MS = 120_000;
 /** The position is looked at at least this often while it plays. */
 const LOOK_MS = 1_000;
-/** Long enough in the page for a screen reader to notice. */
-const ANNOUNCE_MS = 1_000;
-
-type Mode = 'live' | 'rewound' | 'replay';
-
 /** Tells `roomchange` when its connection, line or clock changed. */
 export class LecternRoom extends LitElement {
   static override styles = [baseStyles, sheet(css)];
@@ -55,20 +43,9 @@ export class LecternRoom extends LitElement {
   #toCompose = false;
   #view: View | null = null;
   #newAtEdge = 0;
-  #rendered = RENDERED;
-  /** At the bottom, and staying there. */
-  #stuck = true;
-  #scrollTop = 0;
-  #resizes = new ResizeObserver(() => this.#keepAtBottom());
-  #unread = 0;
-  #confirming: number | null = null;
-  #active: number | null = null;
   #complaint = '';
   /** The composer was there. */
   #wrote = false;
-  #announcer = new Announcer();
-  #said = '';
-  #announcing: ReturnType<typeof setInterval> | undefined;
   #look: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
@@ -77,14 +54,8 @@ export class LecternRoom extends LitElement {
     this.playhead = null;
   }
 
-  override connectedCallback(): void {
-    super.connectedCallback();
-    this.#announcing = setInterval(() => this.#announce(), ANNOUNCE_MS);
-  }
-
   override disconnectedCallback(): void {
     super.disconnectedCallback();
-    clearInterval(this.#announcing);
     clearTimeout(this.#look);
     this.connection?.close();
     this.connection = null;
@@ -94,7 +65,7 @@ export class LecternRoom extends LitElement {
   /** What is in the list now, oldest first. */
   get messages(): readonly Message[] {
     if (this.#mode !== 'live') return this.#view?.messages ?? [];
-    return this.connection?.room.log.messages.slice(-this.#rendered) ?? [];
+    return this.connection?.room.log.messages ?? [];
   }
 
   get mode(): Mode {
@@ -117,25 +88,12 @@ export class LecternRoom extends LitElement {
         ${this.#presence()}
       </header>
       ${this.#banner()}
-      <div class="scroll">
-        <ol role="log" aria-live="off" aria-label="Messages; arrow keys go from one to the next" tabindex="0"
-          @scroll=${this.#scrolled} @keydown=${this.#walk} @focusin=${this.#activated}>${this.#list()}</ol>
-        ${this.#unread > 0 && !this.#stuck
-          ? html`<button class="button small primary newer" @click=${this.#toBottom}>${icons.down} ${this.#unread} new</button>`
-          : nothing}
-      </div>
+      ${this.#list()}
       <footer>${this.#footer()}</footer>
-      <div class="unseen" role="status" aria-live="polite">${this.#said}</div>
     `;
   }
 
-  protected override firstUpdated(): void {
-    // What stands below the list grows and shrinks: a form, a hint, a phone's keyboard.
-    if (this.#listElement) this.#resizes.observe(this.#listElement);
-  }
-
   protected override updated(): void {
-    this.#keepAtBottom();
     this.#compose();
   }
 
@@ -158,25 +116,41 @@ export class LecternRoom extends LitElement {
     </div>`;
   }
 
-  #list() {
-    const messages = this.messages;
-    const unsent = this.connection?.room.unsent ?? [];
-    if (messages.length === 0 && unsent.length === 0) return html`<li class="empty">${this.#emptiness()}</li>`;
-    const why = this.connection?.room.status === 'joined' ? 'Sending…' : 'Will be sent when the connection is back';
-    return html`
-      ${this.#mode === 'live' && this.#hasEarlier() ? html`<li class="earlier"><button class="button small" @click=${this.#showEarlier}>Earlier messages</button></li>` : nothing}
-      ${repeat(messages, ({ seq }) => seq, (message, i) => this.#item(message, messages[i - 1]))}
-      ${unsent.map(({ body }) => unsentItem(body, why))}
-    `;
+  #list(): TemplateResult {
+    const room = this.connection?.room;
+    const live = this.#mode === 'live';
+    return html`<lectern-messages
+      .messages=${this.messages}
+      .waiting=${[...(room?.unsent ?? [])]}
+      .why=${room?.status === 'joined' ? 'Sending…' : 'Will be sent when the connection is back'}
+      .you=${room?.you ?? null}
+      .state=${(live ? room?.state : this.#view?.state) ?? EMPTY}
+      .mode=${this.#mode}
+      .writable=${room?.status === 'joined' && !this.#ended}
+      .ended=${this.#ended}
+      .earlier=${live ? room?.earlier() != null : (this.#view?.earlier ?? false)}
+      .empty=${this.#emptiness()}
+      .files=${this.broadcast ? `/broadcasts/${this.broadcast.id}/files` : ''}
+      .offsetMs=${room?.clock.offsetMs ?? 0}
+      @earlier=${this.#showEarlier}
+      @act=${this.#act}></lectern-messages>`;
   }
 
-  #item(message: Message, before: Message | undefined): TemplateResult {
-    const you = this.connection?.room.you;
-    const own = you?.id === message.author.id;
-    const moderates = you?.role === 'host' || you?.role === 'moderator';
-    const continued = before?.author.id === message.author.id && before.body !== null && message.at - before.at < CONTINUED_MS * TICKS_PER_MS;
-    const onDelete = moderates || (own && this.#mode === 'live') ? (step: 'ask' | 'yes' | 'no') => this.#delete(message.seq, step) : null;
-    return messageItem({ message, continued, own, confirming: this.#confirming === message.seq, active: this.#active === message.seq, onDelete });
+  get #messages(): LecternMessages | null {
+    return this.renderRoot.querySelector('lectern-messages');
+  }
+
+  #showEarlier(): void {
+    if (this.#mode === 'live') void this.connection?.loadEarlier();
+    else {
+      this.#source?.replay.showMore();
+      this.#showReplay();
+    }
+  }
+
+  #act({ detail: { what, message } }: CustomEvent<Act>): void {
+    this.#complaint = '';
+    if (what === 'delete') this.connection?.delete(message.seq);
   }
 
   #emptiness(): string {
@@ -242,24 +216,17 @@ export class LecternRoom extends LitElement {
   #published({ events, fresh }: Published): void {
     this.#source?.replay.add(events);
     if (!fresh) this.#source?.expire();
-    const texts = events.filter((event): event is TextEvent => event.kind === 'text' && !event.deleted);
     if (this.#mode !== 'live') {
       const you = this.connection?.room.you?.id;
-      if (fresh) this.#newAtEdge += texts.filter(({ author }) => author.id !== you).length;
+      if (fresh) this.#newAtEdge += events.filter((event) => event.kind === 'text' && !event.deleted && event.author.id !== you).length;
       this.#showReplay();
-      return;
-    }
-    if (!fresh) return;
-    if (!this.#stuck) this.#unread += texts.length;
-    const you = this.connection?.room.you?.id;
-    const arrived = new Set(texts.map(({ seq }) => seq));
-    this.#announcer.add(this.messages.filter(({ seq, author }) => arrived.has(seq) && author.id !== you));
+    } else if (fresh) this.#messages?.arrived(events, this.messages);
   }
 
   #say(event: CustomEvent<string>): void {
     // The moment that this reader sees, not the moment at which the message arrives.
     const playing = this.playhead?.playingDate?.getTime() ?? null;
-    if (this.connection?.say(event.detail, playing)) this.#stuck = true;
+    if (this.connection?.say(event.detail, playing)) this.#messages?.toEnd();
     else {
       event.preventDefault();
       this.#complain('There are too many unsent messages. Wait until the connection is back.');
@@ -274,20 +241,6 @@ export class LecternRoom extends LitElement {
   #complain(message: string): void {
     this.#complaint = message;
     this.requestUpdate();
-  }
-
-  #delete(seq: number, step: 'ask' | 'yes' | 'no'): void {
-    this.#confirming = step === 'ask' ? seq : null;
-    this.#complaint = '';
-    if (step === 'yes') this.connection?.delete(seq);
-    this.requestUpdate();
-    // The button that had the focus is gone.
-    void this.updateComplete.then(() => this.#focusIn(step === 'ask' ? seq : null));
-  }
-
-  #focusIn(seq: number | null): void {
-    const button = seq === null ? null : this.renderRoot.querySelector<HTMLElement>(`[data-seq="${seq}"] .confirm button`);
-    (button ?? this.#listElement)?.focus({ preventScroll: true });
   }
 
   #admitted(event: CustomEvent<string>): void {
@@ -342,8 +295,8 @@ export class LecternRoom extends LitElement {
 
   #turn(mode: Mode): void {
     this.#mode = mode;
-    [this.#newAtEdge, this.#unread, this.#stuck, this.#view] = [0, 0, true, null];
-    [this.#announcer, this.#said] = [new Announcer(), ''];
+    [this.#newAtEdge, this.#view] = [0, null];
+    this.#source?.replay.showLess();
     this.#source?.expire();
     this.requestUpdate();
   }
@@ -364,8 +317,8 @@ export class LecternRoom extends LitElement {
     source.follow(position, this.#ended);
     const view = source.replay.at(position);
     if (view !== this.#view) {
-      // A jump back, or far ahead: the list is another one.
-      if (this.#view && position < this.#view.from) this.#stuck = true;
+      // A jump back: the list is another one.
+      if (this.#view && position < this.#view.from) this.#messages?.toEnd();
       this.#view = view;
       this.requestUpdate();
     } else if (this.#mode === 'rewound') this.requestUpdate();
@@ -379,75 +332,6 @@ export class LecternRoom extends LitElement {
     this.#look = setTimeout(() => this.#showReplay(), Math.max(1, Math.min(LOOK_MS, ticks / TICKS_PER_MS / rate)));
   }
 
-  // --- scrolling
-
-  get #listElement(): HTMLElement | null {
-    return this.renderRoot.querySelector('ol');
-  }
-
-  #keepAtBottom(): void {
-    const list = this.#listElement;
-    if (list && this.#stuck) list.scrollTop = list.scrollHeight;
-  }
-
-  #scrolled(event: Event): void {
-    const list = event.currentTarget as HTMLElement;
-    const upwards = list.scrollTop < this.#scrollTop;
-    this.#scrollTop = list.scrollTop;
-    if (list.scrollHeight - list.scrollTop - list.clientHeight < BOTTOM_PX) this.#stuck = true;
-    // Only somebody who scrolls up wants to stay there; a longer list or a smaller box is no wish.
-    else if (upwards) this.#stuck = false;
-    if (!this.#stuck || this.#unread === 0) return;
-    this.#unread = 0;
-    this.requestUpdate();
-  }
-
-  /** One Tab stop for the whole list: its messages are reached with the arrow keys. */
-  #walk(event: KeyboardEvent): void {
-    const step = event.key === 'ArrowUp' ? -1 : event.key === 'ArrowDown' ? 1 : 0;
-    if (step === 0 || !this.#listElement) return;
-    const items = [...this.#listElement.querySelectorAll<HTMLElement>('[data-seq]')];
-    const at = items.findIndex((item) => item.contains(event.target as Node));
-    const next = at < 0 ? items.at(-1) : items[at + step];
-    if (!next) return;
-    event.preventDefault();
-    next.focus();
-  }
-
-  #activated(event: FocusEvent): void {
-    const seq = (event.target as Element).closest<HTMLElement>('[data-seq]')?.dataset.seq;
-    const active = seq === undefined ? null : Number(seq);
-    if (active === this.#active) return;
-    this.#active = active;
-    this.requestUpdate();
-  }
-
-  #toBottom(): void {
-    [this.#stuck, this.#unread] = [true, 0];
-    this.requestUpdate();
-    this.#listElement?.focus({ preventScroll: true });
-  }
-
-  #hasEarlier(): boolean {
-    const room = this.connection?.room;
-    return room !== undefined && (room.log.messages.length > this.#rendered || room.earlier() !== null);
-  }
-
-  #showEarlier(): void {
-    const room = this.connection?.room;
-    this.#stuck = false;
-    this.#rendered += RENDERED;
-    if (room && room.log.messages.length < this.#rendered) void this.connection?.loadEarlier();
-    this.requestUpdate();
-  }
-
-  #announce(): void {
-    const said = this.#announcer.due(Date.now()) ?? '';
-    // Emptied on the next turn: it was said, and must not be found by who reads the page.
-    if (said === this.#said) return;
-    this.#said = said;
-    this.requestUpdate();
-  }
 }
 
 customElements.define('lectern-room', LecternRoom);
