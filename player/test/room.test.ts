@@ -181,7 +181,7 @@ describe('a room', () => {
 describe('what is written', () => {
   test('is sent, acknowledged and replaced by its event', () => {
     const room = inRoom();
-    const { effects } = room.say('hello', 123.5);
+    const { effects } = room.say({ body: 'hello', playing: 123.5 });
     const [say] = frames(effects);
     expect(say).toMatchObject({ type: 'say', body: 'hello', playing: 123.5 });
     const ref = (say as { ref: string }).ref;
@@ -193,7 +193,7 @@ describe('what is written', () => {
 
   test('disappears from the unsent also where the event comes before the acknowledgement', () => {
     const room = inRoom();
-    const ref = refOf(room.say('hello', null).effects);
+    const ref = refOf(room.say({ body: 'hello', playing: null }).effects);
     room.received(come([text(3, 'hello')]), 0);
     room.received({ type: 'ack', ref, seq: 3 }, 0);
     expect(room.unsent).toHaveLength(0);
@@ -201,9 +201,9 @@ describe('what is written', () => {
 
   test('is kept while the line is down and sent again under the same ref', () => {
     const room = inRoom();
-    const first = refOf(room.say('one', null).effects);
+    const first = refOf(room.say({ body: 'one', playing: null }).effects);
     room.closed(1006);
-    expect(room.say('two', null).effects).toEqual([]);
+    expect(room.say({ body: 'two', playing: null }).effects).toEqual([]);
     room.opened(0);
     const again = frames(room.received(joined([], 2, { resumed: true }), 0));
     expect(again).toMatchObject([{ ref: first, body: 'one' }, { body: 'two' }]);
@@ -211,33 +211,114 @@ describe('what is written', () => {
 
   test('goes back to its writer when refused, with the reason', () => {
     const room = inRoom();
-    const ref = refOf(room.say('hello', null).effects);
+    const ref = refOf(room.say({ body: 'hello', playing: null }).effects);
     const effects = room.received({ type: 'refused', ref, code: 'rate', message: 'Slower', retry_after_ms: 4000 }, 0);
-    expect(effects).toEqual([{ do: 'return', body: 'hello', code: 'rate', message: 'Slower', retryAfterMs: 4000 }]);
+    expect(effects).toEqual([{ do: 'return', say: { type: 'say', body: 'hello', playing: null }, code: 'rate', message: 'Slower', retryAfterMs: 4000 }]);
     expect(room.unsent).toHaveLength(0);
   });
 
   test('is limited while nobody takes it', () => {
     const room = inRoom();
     room.closed(1006);
-    const taken = Array.from({ length: 25 }, (_, i) => room.say(String(i), null).taken);
+    const taken = Array.from({ length: 25 }, (_, i) => room.say({ body: String(i), playing: null }).taken);
     expect(taken.filter(Boolean)).toHaveLength(20);
   });
 });
 
+describe('what is asked', () => {
+  test('is done when the room says so', () => {
+    const room = inRoom();
+    const ref = refOf(room.ask({ type: 'pin', target: 2 }));
+    expect(room.received({ type: 'ack', ref, seq: 3 }, 0)).toEqual([{ do: 'done', action: { type: 'pin', target: 2 } }]);
+  });
+
+  test('is refused with the reason, also where nobody is there to ask', () => {
+    const room = inRoom();
+    const ref = refOf(room.ask({ type: 'delete', seq: 2 }));
+    expect(room.received({ type: 'refused', ref, code: 'forbidden', message: 'No' }, 0)).toMatchObject([{ do: 'refused', action: { type: 'delete', seq: 2 }, message: 'No' }]);
+    room.closed(1006);
+    expect(room.ask({ type: 'hand', raised: true })).toMatchObject([{ do: 'refused', code: 'offline' }]);
+  });
+
+  test('is asked again after a break under the same ref, but a reaction', () => {
+    const room = inRoom();
+    const ref = refOf(room.ask({ type: 'hand', raised: true }));
+    room.ask({ type: 'react', emoji: '👍', playing: null });
+    room.closed(1006);
+    room.opened(0);
+    expect(frames(room.received(joined([], 2, { resumed: true }), 0))).toEqual([{ type: 'hand', raised: true, ref }]);
+  });
+
+  test('a vote counts as one’s own once it is taken, and in one’s other tabs', () => {
+    const room = inRoom();
+    room.received(come([{ ...text(3), question: true }]), 0);
+    const ref = refOf(room.ask({ type: 'vote', target: 3, choices: [0] }));
+    expect(room.state.questions[0]?.voted).toBeUndefined();
+    expect(room.received({ type: 'ack', ref, seq: 4 }, 0)).toContainEqual({ do: 'voted', target: 3, choices: [0] });
+    expect(room.state.questions[0]?.voted).toBe(true);
+    room.votedElsewhere(3, []);
+    expect(room.state.questions[0]?.voted).toBe(false);
+  });
+
+  test('what waits for approval is said so', () => {
+    const room = inRoom();
+    const ref = refOf(room.say({ body: 'hello', playing: null }).effects);
+    expect(room.received({ type: 'ack', ref, seq: 3, held: 'moderated' }, 0)).toEqual([{ do: 'held', why: 'moderated' }]);
+  });
+});
+
+describe('order in the room', () => {
+  test('slow mode holds a participant back from their last message on, or as long as the server says', () => {
+    const slow = { ...EMPTY, settings: { ...SETTINGS, slow_ms: 10_000 } };
+    const room = inRoom();
+    room.received(joined([], 2, { state: slow }), 0);
+    room.received({ type: 'ack', ref: refOf(room.say({ body: 'a', playing: null }).effects), seq: 3 }, 5_000);
+    expect(room.slowUntil).toBe(15_000);
+    room.received({ type: 'refused', ref: refOf(room.say({ body: 'b', playing: null }).effects), code: 'slow', message: 'Slowly', retry_after_ms: 2_000 }, 6_000);
+    expect(room.slowUntil).toBe(8_000);
+  });
+
+  test('one knows what was decided about oneself, until it is lifted', () => {
+    const room = inRoom();
+    const decided = (seq: number, what: 'mute' | 'lift', person: typeof author | { id: string; name: string; role: 'participant' } = author): RoomEvent => ({ seq, at: 0, sent: 0, kind: 'sanction', person, what, until: null });
+    room.received(come([decided(3, 'mute', { ...author, id: 'p9' })]), 0);
+    expect(room.sanction).toBeNull();
+    room.received(come([decided(4, 'mute')]), 0);
+    expect(room.sanction).toEqual({ what: 'mute', until: null });
+    room.received(come([decided(5, 'lift')]), 0);
+    expect(room.sanction).toBeNull();
+  });
+
+  test('what has no place yet is shown until it is settled', () => {
+    const room = inRoom();
+    const { seq: _, ...event } = text(0, 'here only');
+    room.received({ type: 'provisional', id: 'n1', event }, 0);
+    expect(room.provisional).toHaveLength(1);
+    room.received({ type: 'settled', id: 'n1', seq: 3 }, 0);
+    expect(room.provisional).toEqual([]);
+  });
+});
+
 describe('the door', () => {
+  test('that closes says why in the server’s words', () => {
+    const room = inRoom();
+    expect(room.received({ type: 'refused', ref: null, code: 'banned', message: 'You were banned from this room.' }, 0)).toEqual([]);
+    room.closed(4003);
+    expect(room.refusal).toBe('You were banned from this room.');
+  });
+
   test('that closes for good gives back what was not sent', () => {
     const room = inRoom();
-    room.say('one', null);
-    room.say('two', null);
+    room.say({ body: 'one', playing: null });
+    room.say({ body: 'two', playing: null });
     const returned = room.closed(4004).filter((effect) => effect.do === 'return');
-    expect(returned.map(({ body }) => body)).toEqual(['two', 'one']);
+    expect(returned.map(({ say }) => say.body)).toEqual(['two', 'one']);
     expect(room.unsent).toEqual([]);
   });
 
   test('of a server that stops is knocked at again, and who we are is not forgotten', () => {
     const room = inRoom();
-    room.say('one', null);
+    room.say({ body: 'one', playing: null });
     expect(room.closed(1001)[0]?.do).toBe('connect');
     expect([room.status, room.you?.name, room.unsent.length]).toEqual(['reconnecting', 'Ana', 1]);
   });

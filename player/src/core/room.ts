@@ -7,8 +7,24 @@ import { Backoff } from './backoff';
 import { ServerClock } from './clock';
 import { Log } from './log';
 import type { WallMs } from './time';
-import { foldAll, tallied } from './state';
-import { EMPTY, type ClientFrame, type Limits, type Line, type Page, type Person, type RoomEvent, type ServerFrame, type State, type Stretch } from './wire';
+import { foldAll, tallied, voted } from './state';
+import {
+  EMPTY,
+  type Action,
+  type ClientFrame,
+  type Hand,
+  type Limits,
+  type Line,
+  type Measure,
+  type Page,
+  type Person,
+  type RoomEvent,
+  type Say,
+  type ServerFrame,
+  type State,
+  type Stretch,
+  type Unplaced,
+} from './wire';
 
 /** Close codes of the room's wire that say why. */
 export const CLOSED = { malformed: 4000, unauthorized: 4001, forbidden: 4003, unknown: 4004, slow: 4008, tooBig: 4009, rate: 4010 } as const;
@@ -17,6 +33,10 @@ export const CLOSED = { malformed: 4000, unauthorized: 4001, forbidden: 4003, un
 const OUTBOX = 20;
 /** One older page on demand, and one fetch of a gap. */
 const PAGE = 100;
+/** Asked and not answered: far more than hands can press. */
+const ASKED = 50;
+/** Shown without a place while the common order is out of reach. */
+const PROVISIONAL = 200;
 
 export type Status = 'connecting' | 'joined' | 'reconnecting' | 'refused';
 
@@ -27,8 +47,14 @@ export type Effect =
   /** Call `retry` then. */
   | { do: 'refetch'; range: Stretch; afterMs: number }
   /** The text goes back to its writer. */
-  | { do: 'return'; body: string; code: string; message: string; retryAfterMs: number }
+  | { do: 'return'; say: Say; code: string; message: string; retryAfterMs: number }
+  /** Said, but it has to wait. */
+  | { do: 'held'; why: string }
+  | { do: 'done'; action: Action }
+  | { do: 'refused'; action: Action; code: string; message: string; retryAfterMs: number }
   | { do: 'complain'; message: string }
+  /** One's own vote, for one's other tabs. */
+  | { do: 'voted'; target: number; choices: readonly number[] }
   /** Events in order, for whoever keeps them by position. */
   | { do: 'publish'; events: readonly RoomEvent[]; fresh: boolean }
   /** The token is no good (any more). */
@@ -37,7 +63,7 @@ export type Effect =
 export interface Unsent {
   ref: string;
   body: string;
-  playing: WallMs | null;
+  say: Say;
   /** Known once the server took it; it is shown until its event comes. */
   seq: number | null;
 }
@@ -52,11 +78,19 @@ export class Room {
   /** How the room stands. */
   state: State = EMPTY;
   present: number | null = null;
+  /** Who is there, as far as staff asked. */
+  roster: { count: number; people: Hand[] } | null = null;
+  /** Taken by this node of the server, without a place in the order yet. */
+  provisional: { id: string; event: Unplaced }[] = [];
+  /** What staff decided about oneself. */
+  sanction: { what: Measure; until: WallMs | null } | null = null;
+  /** Slow mode: nothing is taken before, on the local clock. */
+  slowUntil: WallMs = 0;
   unsent: Unsent[] = [];
   readonly log = new Log();
   readonly clock = new ServerClock();
   #epoch: string | null = null;
-  #deletes = new Map<string, number>();
+  #pending = new Map<string, Action>();
   #refs = 0;
   #asked: WallMs = 0;
   #token: string | undefined;
@@ -70,6 +104,8 @@ export class Room {
   /** The state is as of this event; what came behind a gap waits until the gap is filled. */
   #folded = 0;
   #toFold: RoomEvent[] = [];
+  /** What the server said before it closed for good. */
+  #lastWords = '';
 
   constructor(token: string | undefined, random: () => number = Math.random) {
     this.#token = token;
@@ -86,6 +122,7 @@ export class Room {
   /** A new identity, from the next join on. */
   identify(token: string | undefined): void {
     this.#token = token;
+    this.#lastWords = '';
     this.status = 'connecting';
   }
 
@@ -109,9 +146,9 @@ export class Room {
         this.#fold(frame.events);
         return [...this.#fetches(), ...this.#took(frame.events, frame.events.some((event) => this.#isFresh(event)))];
       case 'ack':
-        return this.#acknowledged(frame.ref, frame.seq);
+        return this.#acknowledged(frame, now);
       case 'refused':
-        return this.#refused(frame);
+        return this.#refused(frame, now);
       case 'gap':
         this.log.skipped({ from: frame.from, to: frame.to });
         return this.#fetches();
@@ -124,10 +161,18 @@ export class Room {
       case 'presence':
         this.present = frame.count;
         return [];
+      case 'roster':
+        this.#pending.delete(frame.ref);
+        this.roster = { count: frame.count, people: frame.people };
+        return [];
+      case 'provisional':
+        this.provisional = [...this.provisional, { id: frame.id, event: frame.event }].slice(-PROVISIONAL);
+        return [];
+      case 'settled':
+        this.provisional = this.provisional.filter(({ id }) => id !== frame.id);
+        return [];
       case 'pong':
         this.clock.observe(this.#asked, now, frame.now);
-        return [];
-      default:
         return [];
     }
   }
@@ -135,7 +180,7 @@ export class Room {
   closed(code: number): Effect[] {
     if (code === CLOSED.unauthorized || code === CLOSED.forbidden || code === CLOSED.unknown) {
       this.status = 'refused';
-      this.refusal = REFUSALS[code] ?? '';
+      this.refusal = this.#lastWords || (REFUSALS[code] ?? '');
       return [...this.#returned(this.refusal), ...(code === CLOSED.unauthorized ? [{ do: 'unauthorized' } as const] : [])];
     }
     this.status = 'reconnecting';
@@ -143,18 +188,26 @@ export class Room {
   }
 
   /** False where too much is unsent already. */
-  say(body: string, playing: WallMs | null): { taken: boolean; effects: Effect[] } {
+  say(say: Omit<Say, 'type'>): { taken: boolean; effects: Effect[] } {
     if (this.unsent.length >= OUTBOX) return { taken: false, effects: [] };
-    const unsent: Unsent = { ref: this.#ref(), body, playing, seq: null };
+    const unsent: Unsent = { ref: this.#ref(), body: say.body, say: { type: 'say', ...say }, seq: null };
     this.unsent.push(unsent);
     return { taken: true, effects: this.status === 'joined' ? [sayOf(unsent)] : [] };
   }
 
-  delete(seq: number): Effect[] {
-    if (this.status !== 'joined') return [{ do: 'complain', message: 'Not connected: the message was not deleted.' }];
+  /** Anything but words. It is done when the room says so; until then it is asked again after each break. */
+  ask(action: Exclude<Action, Say>): Effect[] {
+    if (this.status !== 'joined') return [{ do: 'refused', action, code: 'offline', message: 'Not connected. Try again when the connection is back.', retryAfterMs: 0 }];
+    if (this.#pending.size >= ASKED) return [{ do: 'refused', action, code: 'rate', message: 'The room does not answer. Wait a moment.', retryAfterMs: 0 }];
     const ref = this.#ref();
-    this.#deletes.set(ref, seq);
-    return [send({ type: 'delete', ref, seq })];
+    // A reaction is answered only if it is refused, and is worth nothing later.
+    if (action.type !== 'react') this.#pending.set(ref, action);
+    return [send({ ...action, ref })];
+  }
+
+  /** The same person voted in another tab. */
+  votedElsewhere(target: number, choices: readonly number[]): void {
+    this.state = voted(this.state, target, choices);
   }
 
   /** The page of history before what we have, if there is one. */
@@ -217,11 +270,12 @@ export class Room {
     this.you = frame.you;
     this.line = frame.line;
     this.limits = frame.limits;
-    this.#deletes.clear();
     this.#fetching = [];
-    if (!resumed) this.#since = frame.now;
+    this.provisional = [];
+    if (!resumed) [this.#since, this.sanction] = [frame.now, null];
     const published = this.#took(frame.events, resumed);
-    return [...published, ...this.unsent.filter((unsent) => unsent.seq === null).map(sayOf)];
+    const again = [...this.#pending].map(([ref, action]) => send({ ...action, ref }));
+    return [...published, ...again, ...this.unsent.filter((unsent) => unsent.seq === null).map(sayOf)];
   }
 
   #isFresh(event: RoomEvent): boolean {
@@ -230,31 +284,59 @@ export class Room {
 
   /** Events arrived: what of the unsent is among them is sent. */
   #took(events: readonly RoomEvent[], fresh: boolean): Effect[] {
+    for (const event of events) if (event.kind === 'sanction' && event.person.id === this.you?.id) this.#sanctioned(event.what, event.until ?? null);
     this.unsent = this.unsent.filter(({ seq }) => seq === null || !this.log.has(seq));
     return events.length > 0 ? [{ do: 'publish', events, fresh }] : [];
   }
 
-  #acknowledged(ref: string, seq: number): Effect[] {
-    this.#deletes.delete(ref);
+  #sanctioned(what: Measure, until: WallMs | null): void {
+    this.sanction = what === 'lift' ? null : { what, until };
+  }
+
+  #acknowledged({ ref, seq, held }: Extract<ServerFrame, { type: 'ack' }>, now: WallMs): Effect[] {
+    const action = this.#pending.get(ref);
+    if (action) {
+      this.#pending.delete(ref);
+      return [...(action.type === 'vote' ? this.#voted(action.target, action.choices) : []), { do: 'done', action }];
+    }
     const unsent = this.unsent.find((one) => one.ref === ref);
     if (!unsent) return [];
     unsent.seq = seq;
-    return this.#took([], false);
+    // Slow mode is for words to the room, not for those who lead it.
+    if (this.you?.role === 'participant') this.slowUntil = Math.max(this.slowUntil, now + this.state.settings.slow_ms);
+    const waits: Effect[] = held === undefined ? [] : [{ do: 'held', why: held }];
+    return [...this.#took([], false), ...waits];
   }
 
-  #refused(frame: Extract<ServerFrame, { type: 'refused' }>): Effect[] {
-    if (frame.ref !== null && this.#deletes.delete(frame.ref)) return [{ do: 'complain', message: frame.message }];
+  #voted(target: number, choices: readonly number[]): Effect[] {
+    this.state = voted(this.state, target, choices);
+    return [{ do: 'voted', target, choices }];
+  }
+
+  #refused(frame: Extract<ServerFrame, { type: 'refused' }>, now: WallMs): Effect[] {
+    const { code, message } = frame;
+    const retryAfterMs = frame.retry_after_ms ?? 0;
+    if (code === 'slow') this.slowUntil = now + retryAfterMs;
+    const action = frame.ref === null ? undefined : this.#pending.get(frame.ref);
+    if (frame.ref !== null && action) {
+      this.#pending.delete(frame.ref);
+      return [{ do: 'refused', action, code, message, retryAfterMs }];
+    }
     const unsent = this.unsent.find((one) => one.ref === frame.ref);
-    if (!unsent) return frame.ref === null ? [{ do: 'complain', message: frame.message }] : [];
+    if (frame.ref === null && FINAL.includes(code)) {
+      this.#lastWords = message;
+      return [];
+    }
+    if (!unsent) return [{ do: 'complain', message }];
     this.unsent = this.unsent.filter((one) => one !== unsent);
-    return [{ do: 'return', body: unsent.body, code: frame.code, message: frame.message, retryAfterMs: frame.retry_after_ms ?? 0 }];
+    return [{ do: 'return', say: unsent.say, code, message, retryAfterMs }];
   }
 
   /** What will not be sent any more goes back, the last first: each is put before the others. */
   #returned(message: string): Effect[] {
     const unsent = this.unsent.filter(({ seq }) => seq === null).reverse();
     this.unsent = [];
-    return unsent.map(({ body }) => ({ do: 'return', body, code: 'closed', message, retryAfterMs: 0 }));
+    return unsent.map(({ say }) => ({ do: 'return', say, code: 'closed', message, retryAfterMs: 0 }));
   }
 
   #ref(): string {
@@ -269,9 +351,12 @@ const REFUSALS: Record<number, string> = {
   [CLOSED.unknown]: 'There is no such room.',
 };
 
+/** A close follows, for good. */
+const FINAL = ['banned', 'forbidden', 'unauthorized', 'not_found'];
+
 /** We did something wrong: come back, but not at once. */
 const PENALTY_MS: Record<number, number> = { [CLOSED.malformed]: 10_000, [CLOSED.tooBig]: 5_000, [CLOSED.rate]: 10_000 };
 
 const send = (frame: ClientFrame): Effect => ({ do: 'send', frame });
-const sayOf = ({ ref, body, playing }: Unsent): Effect => send({ type: 'say', ref, body, playing });
+const sayOf = ({ ref, say }: Unsent): Effect => send({ ...say, ref });
 const same = (a: Stretch, b: Stretch): boolean => a.from === b.from && a.to === b.to;

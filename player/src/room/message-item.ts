@@ -155,7 +155,7 @@ const portrait = ({ id, name }: Person, unknown: boolean): TemplateResult =>
 // --- text
 
 /** `tab`: whether the Tab key stops at its links. */
-const rendered = (nodes: readonly Node[], you: string | undefined, tab: 0 | -1): unknown[] => nodes.map((node) => piece(node, you, tab));
+export const rendered = (nodes: readonly Node[], you: string | undefined, tab: 0 | -1): unknown[] => nodes.map((node) => piece(node, you, tab));
 
 function piece(node: Node, you: string | undefined, tab: 0 | -1): unknown {
   switch (node.kind) {
