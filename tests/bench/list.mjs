@@ -5,44 +5,28 @@
  *
  *     node bench/list.mjs [seconds]
  */
-import { execFile } from 'node:child_process';
-import { createServer } from 'node:http';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { extname, join } from 'node:path';
-import { promisify } from 'node:util';
 import { launch } from '../harness/browser.mjs';
+import { serveListPage } from '../harness/list-page.mjs';
 import { quantile } from '../harness/probe.mjs';
 
 const MESSAGES = 10_000;
 const PER_SECOND = 200;
 const SECONDS = Number(process.argv[2] ?? 60);
 const KINDS = ['window, staff', 'window, participant', 'last 200', 'content-visibility'];
-const PLAYER = join(import.meta.dirname, '../../player');
-const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
 
-const folder = await mkdtemp(join(tmpdir(), 'lectern-list-'));
-await promisify(execFile)('npx', ['vite', 'build', '--config', 'dev/list.config.ts', '--outDir', folder], { cwd: PLAYER });
-const server = createServer(async (request, response) => {
-  const path = new URL(request.url, 'http://page').pathname;
-  const body = await readFile(join(folder, path)).catch(() => null);
-  response.writeHead(body ? 200 : 404, { 'Content-Type': TYPES[extname(path)] ?? 'text/plain' }).end(body);
-});
-await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
-
+const { url, close } = await serveListPage();
 const browser = await launch();
 const rows = [];
 for (const kind of KINDS) rows.push(await measure(kind));
 await browser.close();
-server.close();
-await rm(folder, { recursive: true });
+await close();
 
 console.log(`${MESSAGES} messages, then ${PER_SECOND}/s for ${SECONDS} s`);
 console.table(Object.fromEntries(rows));
 
 async function measure(kind) {
   const page = await browser.newPage({ viewport: { width: 390, height: 844 } });
-  await page.goto(`http://127.0.0.1:${server.address().port}/list.html`);
+  await page.goto(url);
   await page.waitForFunction(() => globalThis.bench);
   const opened = await page.evaluate(async ([name, count]) => {
     const began = performance.now();

@@ -361,7 +361,7 @@ export class LecternMessages extends LitElement {
     this.#rows = rowsOf(this.#unpaused(), this.waiting, this.mode === 'live' ? this.#thinning : null);
     this.#index = new Map(this.#rows.map(({ key }, index) => [key, index]));
     if (this.#active !== null && !this.#index.has(this.#active)) this.#active = neighbour(before, this.#active, this.#index);
-    if (this.#focused !== null && !this.#index.has(this.#focused)) this.#toFocus = neighbour(before, this.#focused, this.#index);
+    if (this.#focused !== null && !this.#index.has(this.#focused)) this.#toFocus ??= neighbour(before, this.#focused, this.#index);
   }
 
   /** While paused nothing new is shown; what is deleted goes. */
@@ -540,7 +540,6 @@ export class LecternMessages extends LitElement {
     const to = this.#step(event.key, at);
     if (to === null) return;
     event.preventDefault();
-    if (at !== null || event.key !== 'End') this.#stuck = false;
     this.#goTo(this.#keyAt(to), 'auto');
   }
 
