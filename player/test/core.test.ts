@@ -1,10 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { Announcer } from '../src/core/announcer';
 import { Backoff } from '../src/core/backoff';
 import { ServerClock } from '../src/core/clock';
 import { isRewound } from '../src/core/edge';
 import { bitrate, bytes, clockTime, duration, initials, latency } from '../src/core/format';
-import type { Message } from '../src/core/message';
 import { trickleFragment } from '../src/core/sdp';
 import { ticksAt, wallAt } from '../src/core/time';
 import { reading, upstream } from '../src/core/upstream';
@@ -48,20 +46,6 @@ describe('the live edge', () => {
     expect(isRewound(false, 10_001)).toBe(true);
     expect(isRewound(true, 8_000)).toBe(true);
     expect(isRewound(true, 6_900)).toBe(false);
-  });
-});
-
-describe('the announcer', () => {
-  const message = (name: string, body: string | null): Message => ({ seq: 1, at: 0, sent: 0, author: { id: name, name, role: 'participant' }, body });
-
-  test('says one message whole and sums up many, at most every five seconds', () => {
-    const announcer = new Announcer();
-    announcer.add([message('Ana', 'Why?')]);
-    expect(announcer.due(0)).toBe('Ana: Why?');
-    announcer.add([message('Bo', 'a'), message('Cy', null), message('Di', 'b')]);
-    expect(announcer.due(4_999)).toBeNull();
-    expect(announcer.due(5_000)).toBe('2 new messages. Di: b');
-    expect(announcer.due(20_000)).toBeNull();
   });
 });
 
