@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs the benchmarks that are named, on release builds. usage: run.sh [origin] [window] [latency]
+# Runs the benchmarks that are named, on release builds. usage: run.sh [origin] [window] [latency] [list]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target="$(realpath -m "${CARGO_TARGET_DIR:-target}")/release"
-[ $# -gt 0 ] || set -- origin window latency
+[ $# -gt 0 ] || set -- origin window latency list
 
 # With the features of the whole workspace, so that nothing is built twice.
 build() { cargo build --release --workspace --quiet --bin "$1"; }
@@ -19,8 +19,11 @@ for name in "$@"; do
       build lectern
       (cd tests && npm run --silent setup && TEST_LECTERN="$target/lectern" node bench/latency.mjs)
       ;;
+    list)
+      (cd tests && npm run --silent setup && node bench/list.mjs)
+      ;;
     *)
-      echo "there is no benchmark '$name': origin, window, latency" >&2
+      echo "there is no benchmark '$name': origin, window, latency, list" >&2
       exit 2
       ;;
   esac

@@ -290,3 +290,40 @@ describe('what one does with a message', () => {
     await until('the message has it', async () => (await focused()) === '100');
   });
 });
+
+describe('what is written in messages', () => {
+  const said = async (...bodies) => {
+    await open(1, ME);
+    for (const body of bodies) await say(1, { body, author: HOST });
+    await settled();
+  };
+  const inList = (ask) => page.evaluate(`(() => { const root = bench.list().shadowRoot; return (${ask})(root); })()`);
+
+  test('formulas are set, and what is none stays as it was written', async () => {
+    await said('$\\frac{a}{b}$ and $$\\sum_{i=1}^n i$$', '$\\frac{$ here', '$\\def\\a{b}\\a$ there');
+    await until('two formulas', () => inList("(root) => root.querySelectorAll('lectern-math math').length === 2"));
+    assert.deepEqual(await inList("(root) => [...root.querySelectorAll('lectern-math.source')].map((one) => one.textContent)"), ['$\\frac{$', '$\\def\\a{b}\\a$']);
+  });
+
+  test('no formula reaches out of its place, links, or hangs', async () => {
+    const nasty = ['\\rule{1000em}{1000em}', 'x\\kern-200em y', '\\hspace{-90em}x', '\\raisebox{90em}{x}', '\\href{javascript:alert(1)}{x}', '\\ref{b}', '\\text{<img src=x onerror=alert(1)>}', '\\style{position:fixed}{x}',
+      '\\textcolor{red;position:fixed}{x}', `${'{'.repeat(190)}${'}'.repeat(190)}`, '\\sqrt{'.repeat(50) + 'x' + '}'.repeat(50), '\\def\\a#1{\\a{#1#1}}\\a x', '\\smash{\\rule{9em}{99em}}', '\\Huge '.repeat(40) + 'x'];
+    await said(...nasty.map((one) => `$${one}$`), 'after all of it');
+    await until('the last of them', () => page.getByText('after all of it').isVisible());
+    await until('some are set', () => inList("(root) => root.querySelectorAll('lectern-math math').length > 4"));
+    assert.deepEqual(await inList("(root) => [...root.querySelectorAll('lectern-math *')].filter((one) => one.namespaceURI !== 'http://www.w3.org/1998/Math/MathML' || one.hasAttribute('href')).map((one) => one.outerHTML)"), []);
+    const out = await inList(`(root) => [...root.querySelectorAll('lectern-math:not(.source)')].filter((one) => {
+      const [inner, outer] = [one.getBoundingClientRect(), one.closest('li').getBoundingClientRect()];
+      return getComputedStyle(one).overflowX === 'visible' || inner.right > outer.right || inner.left < outer.left || inner.height > 200;
+    }).map((one) => one.textContent)`);
+    assert.deepEqual(out, []);
+    assert.deepEqual(page.errors, []);
+  });
+
+  test('what looks like a page is text', async () => {
+    await said('<img src=x onerror="document.title=1"> <script>document.title=2</script> javascript:alert(1) **<b>x</b>**');
+    await until('it is there', () => page.getByText('<script>').isVisible());
+    assert.equal(await inList("(root) => root.querySelectorAll('.body img, .body script, .body b, .body a').length"), 0);
+    assert.equal(await page.title(), 'The list alone');
+  });
+});
