@@ -8,6 +8,7 @@ import { LitElement, html, nothing, type PropertyValues, type TemplateResult } f
 import { exportRoom, erasePerson, readSettings, uploadFile, type Broadcast } from '../api';
 import { isRewound } from '../core/edge';
 import { positionTime } from '../core/format';
+import { parse, textOf } from '../core/markup';
 import { lowerBound, type Message } from '../core/message';
 import { kindsOf, rulesOf, span } from '../core/mode';
 import { shownUpTo, type View } from '../core/replay';
@@ -48,6 +49,9 @@ const NOTICE_MS = 8_000;
 const STEP: Ticks = 3 * 90_000;
 /** Files of messages on their way, kept in case these come back. */
 const KEPT_FILES = 50;
+
+/** More characters than two lines hold. */
+const LONG_PIN = 80;
 
 type Tab = 'chat' | 'questions' | 'polls' | 'people' | 'review';
 
@@ -220,7 +224,7 @@ export class LecternRoom extends LitElement {
       ${tabs.length > 1 ? html`<div class="tabs" role="tablist" aria-label="Room" @keydown=${this.#walkTabs}>${tabs.map((one) => this.#tabButton(one))}</div>` : nothing}
       <div class="corner">
         ${this.#presence()}
-        ${this.#leads ? html`<button class="icon" aria-label="Room settings" title="Room settings" aria-haspopup="dialog" @click=${() => this.renderRoot.querySelector('lectern-settings')?.open()}>${icons.gear}</button>` : nothing}
+        ${this.#leads ? html`<button class="round" aria-label="Room settings" title="Room settings" aria-haspopup="dialog" @click=${() => this.renderRoot.querySelector('lectern-settings')?.open()}>${icons.gear}</button>` : nothing}
       </div>
     </header>`;
   }
@@ -260,12 +264,12 @@ export class LecternRoom extends LitElement {
 
   #pinned(pinned: NonNullable<State['pinned']>): TemplateResult {
     const { seq, author, body, question } = pinned;
-    const long = (body ?? '').length > 60 || (body ?? '').includes('\n');
+    const long = (body ?? '').length > LONG_PIN || (body ?? '').includes('\n');
     return html`<section class="strip pinned ${this.#whole ? 'whole' : ''}" aria-label="Pinned ${question ? 'question' : 'message'}">
       ${icons.pin}
-      <p class="pin" dir="auto"><b>${author.name}</b> ${bodyOf(pinned, this.state.settings)}</p>
+      <p class="pin" dir="auto"><b>${author.name}</b> ${long && !this.#whole ? textOf(parse(body ?? '')) : bodyOf(pinned, this.state.settings)}</p>
       ${long ? html`<button class="button small quiet" aria-expanded=${String(this.#whole)} @click=${this.#unfold}>${this.#whole ? 'Less' : 'More'}</button>` : nothing}
-      ${this.#leads && this.#mode === 'live' ? html`<button class="icon" aria-label="Unpin" title="Unpin" @click=${() => this.connection?.ask({ type: 'unpin', target: seq })}>${icons.close}</button>` : nothing}
+      ${this.#leads && this.#mode === 'live' ? html`<button class="round" aria-label="Unpin" title="Unpin" @click=${() => this.connection?.ask({ type: 'unpin', target: seq })}>${icons.close}</button>` : nothing}
     </section>`;
   }
 
@@ -331,7 +335,7 @@ export class LecternRoom extends LitElement {
     const closed = this.#closed;
     this.#wrote ||= closed === null;
     return html`
-      ${this.#complaint ? html`<div class="notice bad complaint" role="alert"><span>${this.#complaint}</span><button class="icon" aria-label="Dismiss" @click=${() => this.#complain('')}>${icons.close}</button></div>` : nothing}
+      ${this.#complaint ? html`<div class="notice bad complaint" role="alert"><span>${this.#complaint}</span><button class="round" aria-label="Dismiss" @click=${() => this.#complain('')}>${icons.close}</button></div>` : nothing}
       <div class="told" role="status">${this.#notice ? html`<p class="notice">${this.#notice}</p>` : nothing}</div>
       ${closed ?? nothing}
       ${this.#reactionsRow()}
