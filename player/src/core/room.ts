@@ -301,7 +301,8 @@ export class Room {
     }
     const unsent = this.unsent.find((one) => one.ref === ref);
     if (!unsent) return [];
-    unsent.seq = seq;
+    if (seq === null) this.unsent = this.unsent.filter((one) => one !== unsent);
+    else unsent.seq = seq;
     // Slow mode is for words to the room, not for those who lead it.
     if (this.you?.role === 'participant') this.slowUntil = Math.max(this.slowUntil, now + this.state.settings.slow_ms);
     const waits: Effect[] = held === undefined ? [] : [{ do: 'held', why: held }];

@@ -5,7 +5,7 @@
  * what stood there then, by the position of its `playhead`: its words, its questions, its polls with the votes so far.
  */
 import { LitElement, html, nothing, type PropertyValues, type TemplateResult } from 'lit';
-import { exportRoom, erasePerson, readSettings, uploadFile, type Broadcast } from '../api';
+import { exportRoom, erasePerson, uploadFile, type Broadcast } from '../api';
 import { isRewound } from '../core/edge';
 import { positionTime } from '../core/format';
 import { parse, textOf } from '../core/markup';
@@ -202,6 +202,8 @@ export class LecternRoom extends LitElement {
     return found?.seq === seq ? found : null;
   };
 
+  readonly #nameOf = (id: string): string => this.#known.find((person) => person.id === id)?.name ?? this.connection?.room.roster?.people.find(({ person }) => person.id === id)?.person.name ?? '';
+
   get #tabs(): TabShown[] {
     const { questions, polls, settings } = this.state;
     const open = questions.filter(({ state }) => state === 'open').length;
@@ -301,7 +303,7 @@ export class LecternRoom extends LitElement {
       ${panel('questions', () => html`<lectern-questions .state=${state} .you=${you} .live=${live}></lectern-questions>`)}
       ${panel('polls', () => html`<lectern-polls .state=${state} .you=${you} .live=${live} .now=${this.#now} @newpoll=${() => this.renderRoot.querySelector('lectern-poll-dialog')?.open()}></lectern-polls>`)}
       ${panel('people', () => html`<lectern-people .state=${this.#stateNow} .roster=${this.connection?.room.roster ?? null} .active=${this.#tab === 'people'} .live=${true} .now=${this.#now}></lectern-people>`)}
-      ${panel('review', () => html`<lectern-review .state=${this.#stateNow} .messageOf=${this.#messageOf} .now=${this.#now}></lectern-review>`)}
+      ${panel('review', () => html`<lectern-review .state=${this.#stateNow} .messageOf=${this.#messageOf} .nameOf=${this.#nameOf} .now=${this.#now}></lectern-review>`)}
     `;
   }
 
@@ -677,7 +679,6 @@ export class LecternRoom extends LitElement {
     const { broadcast } = this;
     if (!broadcast || !this.#leads) return null;
     return (this.#deskOf ??= {
-      readWords: async () => (await readSettings(broadcast.id, this.#identity)).words ?? [],
       export: (format) => exportRoom(broadcast.id, format, this.#identity),
     });
   }

@@ -41,7 +41,7 @@ export class LecternPersonDialog extends Dialog {
     const { person } = this;
     if (!person) return html``;
     const sanction = this.state.staff?.sanctions.find((one) => one.person.id === person.id);
-    const notes = this.state.staff?.notes.filter((note) => note.person?.id === person.id) ?? [];
+    const notes = this.state.staff?.notes.filter((note) => note.person === person.id) ?? [];
     return html`
       ${sanction ? html`<div class="notice warn line"><span class="grow">${MEASURES[sanction.what]}${sanction.until === null ? '' : ` for ${span(sanction.until - now())}`}</span><button class="button small" @click=${() => this.#decide('lift')}>Lift</button></div>` : nothing}
       ${isStaff(person) ? html`<p class="notice">${person.name} is of the teaching team.</p>` : this.#measures()}
