@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use timeline::{Archive, BroadcastId, Line};
+use timeline::{Archive, BroadcastId, Line, WallTime};
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +23,11 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A room that leaves the memory in this very moment is taken up again; twice in a row is chance enough.
 const ATTEMPTS: usize = 3;
+
+/// How often is looked for rooms that have been kept long enough. Retention counts in days.
+const RETENTION_CHECK: Duration = Duration::from_secs(3_600);
+
+const DAY_MS: i64 = 86_400_000;
 
 /// All rooms of this server. Cheap to clone.
 #[derive(Clone)]
@@ -77,13 +82,9 @@ impl Rooms {
             stopping: CancellationToken::new(),
             keepers: TaskTracker::new(),
         }));
+        rooms.spawn(rooms.clone().retain());
         if !unsettled.is_empty() {
-            let closing = rooms.0.closing.clone();
-            let settling = rooms.clone().settle(unsettled);
-            rooms
-                .0
-                .keepers
-                .spawn(async move { closing.run_until_cancelled(settling).await });
+            rooms.spawn(rooms.clone().settle(unsettled));
         }
         Ok(rooms)
     }
@@ -286,6 +287,42 @@ impl Rooms {
             Some(RoomRow { ended: true, .. }) => Ok(watch::channel(Line::Waiting).1),
             _ => Err(Error::Unknown),
         }
+    }
+
+    /// Until the rooms close.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let closing = self.0.closing.clone();
+        self.0
+            .keepers
+            .spawn(async move { closing.run_until_cancelled(work).await });
+    }
+
+    /// Erases rooms that have been kept long enough after their end.
+    async fn retain(self) {
+        let mut checks = tokio::time::interval(RETENTION_CHECK);
+        loop {
+            checks.tick().await;
+            if let Err(error) = self.erase_old(std::time::SystemTime::now().into()).await {
+                tracing::error!(%error, "rooms that were kept long enough could not be erased; it is tried again");
+            }
+        }
+    }
+
+    /// Erases what was said in rooms whose retention is over.
+    pub async fn erase_old(&self, now: WallTime) -> Result<(), Error> {
+        for (broadcast, ended) in self.0.record.ended_rooms().await? {
+            let settings = self.0.record.state(&broadcast, None).await?.settings;
+            let is_over = |days: u32| now.unix_millis() - ended >= i64::from(days) * DAY_MS;
+            if settings.retention_days.is_some_and(is_over) {
+                tracing::info!(%broadcast, "the room was kept long enough and is erased");
+                self.room(&broadcast)
+                    .await?
+                    .clear()
+                    .await
+                    .ok_or(Error::Closing)??;
+            }
+        }
+        Ok(())
     }
 
     /// In memory, rooms bring their replays up to date by themselves.
