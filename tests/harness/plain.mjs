@@ -6,8 +6,8 @@ import { until } from './until.mjs';
 const HLS = createRequire(import.meta.url).resolve('hls.js');
 
 export class PlainPlayer {
-  /** @param {import('playwright-core').Browser} browser @param {string} story @param {string} url of a multivariant playlist */
-  static async open(browser, story, url) {
+  /** @param {import('playwright-core').Browser} browser @param {string} story @param {string} url of a multivariant playlist @param {object} [settings] of hls.js */
+  static async open(browser, story, url, settings = {}) {
     const pages = await servePages();
     const page = await newWindow(browser, `${story}-plain`);
     await page.goto(`${pages.url}/plain.html`);
@@ -15,15 +15,15 @@ export class PlainPlayer {
     for (const [file, name] of [['picture-clock.mjs', 'pictureClock'], ['subtitled.mjs', 'subtitled']]) {
       await page.addScriptTag({ content: await asInitScript(file, name) });
     }
-    await page.evaluate((source) => {
+    await page.evaluate(([source, config]) => {
       const video = document.querySelector('video');
-      const hls = new globalThis.Hls();
+      const hls = new globalThis.Hls(config);
       globalThis.played = { hls, errors: [] };
       hls.on('hlsError', (_, { fatal, details }) => fatal && globalThis.played.errors.push(details));
       hls.on('hlsManifestParsed', () => video.play());
       hls.loadSource(source);
       hls.attachMedia(video);
-    }, url);
+    }, [url, settings]);
     return new PlainPlayer(page, pages);
   }
 
