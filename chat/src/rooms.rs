@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use timeline::{Archive, BroadcastId, Line, WallTime};
+use timeline::{Archive, ArchiveError, BroadcastId, Line, TextSegments, WallTime};
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -222,6 +223,23 @@ impl Rooms {
         }
     }
 
+    /// A segment of the subtitles, and whether the broadcast is over; `None` where there is none.
+    pub(crate) async fn subtitles(
+        &self,
+        broadcast: &BroadcastId,
+        msn: u64,
+    ) -> Result<Option<(Bytes, bool)>, Error> {
+        let (segment, over) = match self.replay(broadcast).await? {
+            Where::Nowhere => (None, true),
+            Where::Memory(replay) => (replay.subtitles(msn).await?, replay.is_over()),
+            Where::Archive => (
+                replay::archived_subtitles(&*self.0.archive, broadcast, msn).await?,
+                true,
+            ),
+        };
+        Ok(segment.map(|segment| (segment, over)))
+    }
+
     async fn replay(&self, broadcast: &BroadcastId) -> Result<Where, Error> {
         let in_memory = self.0.rooms().get(broadcast).and_then(|cell| cell.get().cloned());
         match in_memory {
@@ -254,6 +272,7 @@ impl Rooms {
             archive,
             line.clone(),
             settings.subscribe(),
+            shared.gate.subtitles(broadcast).await,
             &shared.config,
         )
         .await?;
@@ -336,6 +355,20 @@ impl Rooms {
                 tracing::error!(%broadcast, %error, "a replay could not be brought up to date");
             }
         }
+    }
+}
+
+#[async_trait]
+impl TextSegments for Rooms {
+    async fn keep(&self, broadcast: &BroadcastId, msn: u64) -> Result<(), ArchiveError> {
+        let kept = async { self.room(broadcast).await?.replay.keep_subtitles(msn).await };
+        kept.await.map_err(|error| match error {
+            Error::Archive(error) => error,
+            error => ArchiveError::Io {
+                key: format!("{broadcast}/chat/{msn}.vtt"),
+                source: std::io::Error::other(error),
+            },
+        })
     }
 }
 
