@@ -115,6 +115,8 @@ struct Create {
     latency: Option<Latency>,
     /// 0 is three part targets.
     part_hold_back_ms: Option<u32>,
+    /// The room, for players that know nothing of it.
+    chat_subtitles: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -149,6 +151,7 @@ async fn create(
         guests,
         latency,
         part_hold_back_ms,
+        chat_subtitles,
     } = api.defaults;
     let made = api
         .broadcasts
@@ -158,6 +161,7 @@ async fn create(
             guests: wanted.guests.unwrap_or(guests),
             latency: wanted.latency.unwrap_or(latency),
             part_hold_back_ms: wanted.part_hold_back_ms.unwrap_or(part_hold_back_ms),
+            chat_subtitles: wanted.chat_subtitles.unwrap_or(chat_subtitles),
         })
         .await;
     let broadcast = made.map_err(|refused| {

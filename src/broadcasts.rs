@@ -50,6 +50,8 @@ pub struct Broadcast {
     pub latency: Latency,
     /// PART-HOLD-BACK, in milliseconds; 0 is three part targets.
     pub part_hold_back_ms: u32,
+    /// Whether its room is offered as subtitles.
+    pub chat_subtitles: bool,
     pub created: WallTime,
     /// Made by the first publisher; a feed is too large to keep one for every recording.
     source: Mutex<Option<Producer>>,
@@ -84,6 +86,9 @@ pub struct Facts {
     /// Milliseconds; 0 is three part targets. As fixed.
     #[serde(default)]
     pub part_hold_back_ms: u32,
+    /// As fixed: what a playlist offers does not change.
+    #[serde(default)]
+    pub chat_subtitles: bool,
     /// Unix milliseconds.
     pub created: i64,
     pub state: State,
@@ -130,6 +135,7 @@ pub struct Defaults {
     pub guests: bool,
     pub latency: Latency,
     pub part_hold_back_ms: u32,
+    pub chat_subtitles: bool,
 }
 
 /// What a new broadcast is asked to be.
@@ -140,6 +146,7 @@ pub struct Wanted {
     pub guests: bool,
     pub latency: Latency,
     pub part_hold_back_ms: u32,
+    pub chat_subtitles: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -195,6 +202,7 @@ impl Broadcasts {
             guests: wanted.guests,
             latency: wanted.latency,
             part_hold_back_ms: wanted.part_hold_back_ms,
+            chat_subtitles: wanted.chat_subtitles,
             created: clock::now().unix_millis(),
             state: State::Waiting,
             origin: None,
@@ -276,6 +284,7 @@ impl Broadcast {
             guests: facts.guests,
             latency: facts.latency,
             part_hold_back_ms: facts.part_hold_back_ms,
+            chat_subtitles: facts.chat_subtitles,
             created: WallTime::from_unix_millis(facts.created),
             source: Mutex::default(),
             ending: AtomicBool::new(line.is_ended()),
@@ -302,6 +311,7 @@ impl Broadcast {
             guests: self.guests,
             latency: self.latency,
             part_hold_back_ms: self.part_hold_back_ms,
+            chat_subtitles: self.chat_subtitles,
             created: self.created.unix_millis(),
             state,
             origin,
@@ -459,6 +469,7 @@ mod tests {
             guests: true,
             latency: Latency::Standard,
             part_hold_back_ms: 0,
+            chat_subtitles: false,
         }
     }
 

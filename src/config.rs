@@ -70,6 +70,9 @@ pub struct Broadcasts {
     /// How parts are cut in broadcasts made by a publish: `standard` is 200 ms, `interactive` 100 ms, which
     /// halves the latency and doubles the requests.
     pub latency: Latency,
+    /// Whether broadcasts offer their room as subtitles ("Chat"), off until a viewer chooses them, for players that
+    /// know nothing of the room. What the API makes may be asked to be otherwise, as with `latency`.
+    pub chat_subtitles: bool,
 }
 
 impl Default for Config {
@@ -100,6 +103,7 @@ impl Default for Broadcasts {
             end_grace_s: 120,
             end_on_stop: true,
             latency: Latency::default(),
+            chat_subtitles: false,
         }
     }
 }

@@ -96,6 +96,7 @@ impl Demo {
             guests: true,
             latency: defaults.latency,
             part_hold_back_ms: defaults.part_hold_back_ms,
+            chat_subtitles: defaults.chat_subtitles,
         };
         broadcasts
             .create(wanted)

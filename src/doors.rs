@@ -61,6 +61,7 @@ impl Doors {
             guests: self.defaults.guests,
             latency: self.defaults.latency,
             part_hold_back_ms: self.defaults.part_hold_back_ms,
+            chat_subtitles: self.defaults.chat_subtitles,
         };
         match self.broadcasts.create(wanted).await {
             Ok(broadcast) => Ok(broadcast),
@@ -146,5 +147,11 @@ impl chat::Gate for Doors {
 
     async fn line(&self, id: &BroadcastId) -> Option<watch::Receiver<Line>> {
         Some(self.broadcasts.get(id)?.line())
+    }
+
+    async fn subtitles(&self, id: &BroadcastId) -> bool {
+        self.broadcasts
+            .get(id)
+            .is_some_and(|broadcast| broadcast.chat_subtitles)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use timeline::feed::{Consumer, Policy, Producer};
-use timeline::{MediaTime, Span, Timeline};
+use timeline::{MediaTime, Span, TextRendition, Timeline};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -70,6 +70,7 @@ impl OnAir {
             timeline,
             grid: broadcast.latency.grid(),
             part_hold_back_ms: broadcast.part_hold_back_ms,
+            texts: self.texts(&broadcast),
         });
         Airing {
             broadcast,
@@ -78,6 +79,18 @@ impl OnAir {
             place,
             interrupted,
         }
+    }
+
+    /// The room as subtitles, where the broadcast offers it.
+    fn texts(&self, broadcast: &Broadcast) -> Vec<TextRendition> {
+        let chat = || TextRendition {
+            folder: chat::FOLDER,
+            name: "Chat",
+            // People write in any.
+            language: "und",
+            segments: Arc::new(self.rooms.clone()),
+        };
+        broadcast.chat_subtitles.then(chat).into_iter().collect()
     }
 
     /// Runs every broadcast that opens or was interrupted; returns when the server stops and all have ended.

@@ -94,6 +94,7 @@ impl Server {
             guests: config.broadcasts.guests,
             latency: config.broadcasts.latency,
             part_hold_back_ms: config.packager.part_hold_back_ms,
+            chat_subtitles: config.broadcasts.chat_subtitles,
         };
         let doors = Arc::new(Doors {
             auth: auth.clone(),
@@ -125,7 +126,8 @@ impl Server {
             .merge(pages::router())
             .layer(TraceLayer::new_for_http())
             // Twenty requests a second of each viewer: counted, not traced.
-            .merge(origin.router());
+            .merge(origin.router())
+            .merge(origin.texts_router(chat::FOLDER));
         let listener = TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("cannot listen on {}", config.listen))?;

@@ -13,6 +13,11 @@ pub trait Gate: Send + Sync + 'static {
 
     /// The line of a broadcast; `None` where the broadcast is unknown.
     async fn line(&self, broadcast: &BroadcastId) -> Option<watch::Receiver<Line>>;
+
+    /// Whether a broadcast offers its room as subtitles. That never changes.
+    async fn subtitles(&self, _broadcast: &BroadcastId) -> bool {
+        false
+    }
 }
 
 /// Someone who may enter.

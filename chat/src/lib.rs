@@ -1,7 +1,8 @@
 //! The room beside the picture: messages in over WebSocket; stamped, ordered, moderated, kept, replayed.
 //!
 //! What is said flows: frame → [`wire`] → [`room::Room`] (the thinking, without I/O or clock) → [`record`] (kept)
-//! → fan-out to every [`socket`] → [`replay`] chunks beside the segments.
+//! → fan-out to every [`socket`] → [`replay`] chunks beside the segments, and [`subtitles`] for players that know nothing
+//! of us.
 //!
 //! `docs/room-protocol.md` is the wire in words.
 
@@ -20,9 +21,13 @@ mod rooms;
 mod routes;
 mod settings;
 mod socket;
+mod subtitles;
 #[cfg(test)]
 mod testing;
 mod wire;
+
+/// Where a room is replayed from, in the folder of its broadcast.
+pub const FOLDER: &str = "chat";
 
 pub use config::{Config, Rate};
 pub use error::Error;

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use timeline::{Archive, BroadcastId, Line};
+use timeline::{Archive, ArchiveError, BroadcastId, Line, TextSegments, WallTime};
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +24,11 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A room that leaves the memory in this very moment is taken up again; twice in a row is chance enough.
 const ATTEMPTS: usize = 3;
+
+/// How often is looked for rooms that have been kept long enough. Retention counts in days.
+const RETENTION_CHECK: Duration = Duration::from_secs(3_600);
+
+const DAY_MS: i64 = 86_400_000;
 
 /// All rooms of this server. Cheap to clone.
 #[derive(Clone)]
@@ -77,13 +83,9 @@ impl Rooms {
             stopping: CancellationToken::new(),
             keepers: TaskTracker::new(),
         }));
+        rooms.spawn(rooms.clone().retain());
         if !unsettled.is_empty() {
-            let closing = rooms.0.closing.clone();
-            let settling = rooms.clone().settle(unsettled);
-            rooms
-                .0
-                .keepers
-                .spawn(async move { closing.run_until_cancelled(settling).await });
+            rooms.spawn(rooms.clone().settle(unsettled));
         }
         Ok(rooms)
     }
@@ -221,6 +223,23 @@ impl Rooms {
         }
     }
 
+    /// A segment of the subtitles, and whether the broadcast is over; `None` where there is none.
+    pub(crate) async fn subtitles(
+        &self,
+        broadcast: &BroadcastId,
+        msn: u64,
+    ) -> Result<Option<(Bytes, bool)>, Error> {
+        let (segment, over) = match self.replay(broadcast).await? {
+            Where::Nowhere => (None, true),
+            Where::Memory(replay) => (replay.subtitles(msn).await?, replay.is_over()),
+            Where::Archive => (
+                replay::archived_subtitles(&*self.0.archive, broadcast, msn).await?,
+                true,
+            ),
+        };
+        Ok(segment.map(|segment| (segment, over)))
+    }
+
     async fn replay(&self, broadcast: &BroadcastId) -> Result<Where, Error> {
         let in_memory = self.0.rooms().get(broadcast).and_then(|cell| cell.get().cloned());
         match in_memory {
@@ -253,6 +272,7 @@ impl Rooms {
             archive,
             line.clone(),
             settings.subscribe(),
+            shared.gate.subtitles(broadcast).await,
             &shared.config,
         )
         .await?;
@@ -288,6 +308,42 @@ impl Rooms {
         }
     }
 
+    /// Until the rooms close.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let closing = self.0.closing.clone();
+        self.0
+            .keepers
+            .spawn(async move { closing.run_until_cancelled(work).await });
+    }
+
+    /// Erases rooms that have been kept long enough after their end.
+    async fn retain(self) {
+        let mut checks = tokio::time::interval(RETENTION_CHECK);
+        loop {
+            checks.tick().await;
+            if let Err(error) = self.erase_old(std::time::SystemTime::now().into()).await {
+                tracing::error!(%error, "rooms that were kept long enough could not be erased; it is tried again");
+            }
+        }
+    }
+
+    /// Erases what was said in rooms whose retention is over.
+    pub async fn erase_old(&self, now: WallTime) -> Result<(), Error> {
+        for (broadcast, ended) in self.0.record.ended_rooms().await? {
+            let settings = self.0.record.state(&broadcast, None).await?.settings;
+            let is_over = |days: u32| now.unix_millis() - ended >= i64::from(days) * DAY_MS;
+            if settings.retention_days.is_some_and(is_over) {
+                tracing::info!(%broadcast, "the room was kept long enough and is erased");
+                self.room(&broadcast)
+                    .await?
+                    .clear()
+                    .await
+                    .ok_or(Error::Closing)??;
+            }
+        }
+        Ok(())
+    }
+
     /// In memory, rooms bring their replays up to date by themselves.
     async fn settle(self, unsettled: Vec<BroadcastId>) {
         for broadcast in unsettled {
@@ -299,6 +355,20 @@ impl Rooms {
                 tracing::error!(%broadcast, %error, "a replay could not be brought up to date");
             }
         }
+    }
+}
+
+#[async_trait]
+impl TextSegments for Rooms {
+    async fn keep(&self, broadcast: &BroadcastId, msn: u64) -> Result<(), ArchiveError> {
+        let kept = async { self.room(broadcast).await?.replay.keep_subtitles(msn).await };
+        kept.await.map_err(|error| match error {
+            Error::Archive(error) => error,
+            error => ArchiveError::Io {
+                key: format!("{broadcast}/chat/{msn}.vtt"),
+                source: std::io::Error::other(error),
+            },
+        })
     }
 }
 

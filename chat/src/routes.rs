@@ -16,7 +16,7 @@ use tower_http::cors::{Any, CorsLayer};
 use crate::problem::Problem;
 use crate::rooms::Rooms;
 use crate::wire::Seen;
-use crate::{Error, api, socket};
+use crate::{Error, api, socket, subtitles};
 
 /// Events in one page: about 150 KB. Whoever wants more asks again behind the last one.
 const PAGE: u64 = 500;
@@ -152,6 +152,9 @@ async fn chunk(
     Path((id, name)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let broadcast = broadcast(&id)?;
+    if let Some(msn) = subtitles::msn(&name) {
+        return subtitle_segment(&rooms, &broadcast, msn).await;
+    }
     let gone = || {
         Problem::new(
             StatusCode::NOT_FOUND,
@@ -160,6 +163,22 @@ async fn chunk(
     };
     let chunk = rooms.replay_chunk(&broadcast, &name).await?.ok_or_else(gone)?;
     Ok(json(chunk, FOR_EVER))
+}
+
+/// Its texts may change: copies are soon gone.
+async fn subtitle_segment(rooms: &Rooms, broadcast: &BroadcastId, msn: u64) -> Result<Response, Problem> {
+    let gone = || Problem::new(StatusCode::NOT_FOUND, "there is no such segment of subtitles");
+    let (segment, over) = rooms.subtitles(broadcast, msn).await?.ok_or_else(gone)?;
+    let cached = if over {
+        "public, max-age=60"
+    } else {
+        "public, max-age=3"
+    };
+    let headers = [
+        (header::CONTENT_TYPE, subtitles::CONTENT_TYPE),
+        (header::CACHE_CONTROL, cached),
+    ];
+    Ok((headers, segment).into_response())
 }
 
 fn json(body: bytes::Bytes, cached: &'static str) -> Response {

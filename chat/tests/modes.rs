@@ -439,3 +439,28 @@ async fn a_replay_without_names() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_room_is_erased_when_it_was_kept_long_enough() {
+    let school = School::open().await;
+    let mut host = school.join("algebra", "host", "prof").await;
+    host.ask(json!({"type": "say", "body": "for a week"})).await;
+    school.set(&mut host, json!({"retention_days": 7})).await;
+    school.end("algebra").await;
+    assert_eq!(school.replayed("algebra").await, ["for a week"]);
+    let after = |days: i64| now() + timeline::Span::from_millis(days * 86_400_000);
+    school.rooms.erase_old(after(6)).await.unwrap();
+    assert_eq!(school.replayed("algebra").await, ["for a week"]);
+    school.rooms.erase_old(after(8)).await.unwrap();
+    eventually("it is in no file", async || {
+        !school.archive.text().contains("week")
+    })
+    .await;
+    assert_eq!(school.replayed("algebra").await, [] as [&str; 0]);
+    let school = school.restart().await;
+    let page = school
+        .request(Method::GET, "/rooms/algebra/messages", HOST, "")
+        .await
+        .json();
+    assert_eq!(page["events"], json!([]));
+}

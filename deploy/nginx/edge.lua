@@ -59,7 +59,7 @@ end
 
 -- What a playlist or an index says now: never taken from a copy that ran out.
 local function changes(path)
-    return path:find("%.m3u8$") or path:find("%.json$")
+    return path:find("%.m3u8$") or path:find("%.json$") or path:find("%.vtt$")
 end
 
 -- Seconds for which a shared cache may keep it; nil: not at all.

@@ -14,13 +14,13 @@ use tokio::sync::watch;
 
 use crate::album::Album;
 use crate::config::Config;
-use crate::iframes::Listed;
 use crate::ladder::Ladder;
 use crate::listing::{Promises, Version};
 use crate::meters::Meters;
 use crate::presentation::{Closed, Step};
 use crate::storyboard::Cues;
 use crate::text::Text;
+use crate::whole::Listed;
 
 pub struct Air {
     pub id: BroadcastId,
@@ -52,6 +52,8 @@ pub struct Front {
     pub playlists: Vec<Arc<Version>>,
     /// In the ladder's order; none for sound.
     pub iframes: Vec<Option<Arc<Listed>>>,
+    /// Those of texts, in the order of [`Presented::texts`].
+    pub texts: Vec<Arc<Listed>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +75,7 @@ impl Default for Front {
             state: State::Live,
             playlists: Vec::new(),
             iframes: Vec::new(),
+            texts: Vec::new(),
         }
     }
 }
@@ -82,6 +85,8 @@ pub struct Presented {
     pub ladder: Ladder,
     pub multivariant: Text,
     pub audio_only: Option<Text>,
+    /// The folders of the text renditions.
+    pub texts: Vec<&'static str>,
 }
 
 type Lane = VecDeque<Shelved>;

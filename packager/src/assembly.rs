@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use timeline::feed::{Consumer, Record};
-use timeline::{Frame, MediaTime, PartIndex, Stills, WallTime};
+use timeline::{Frame, MediaTime, PartIndex, Stills, TextRendition, WallTime};
 use tokio::sync::oneshot;
 
 use crate::air::{Front, Presented, State};
@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::ladder::Ladder;
 use crate::meters::Meters;
 use crate::packaging::Packaging;
+use crate::playlist::Subtitles;
 use crate::presentation::{Closed, Presentation, Step};
 use crate::segmenter::Segmenter;
 use crate::storyboard::{Cues, Storyboard};
@@ -235,7 +236,7 @@ impl<'a> Assembly<'a> {
             }
             let mut presentation =
                 Presentation::new(&self.ladder, *timeline, *grid, &air.promises, first, kept);
-            self.present(&mut presentation);
+            self.present(&mut presentation, first);
             self.presentation = Some(presentation);
             self.ready = !kept.is_empty();
         }
@@ -253,9 +254,13 @@ impl<'a> Assembly<'a> {
     }
 
     /// Tells the archive what there will be, and prepares what never changes.
-    fn present(&mut self, presentation: &mut Presentation) {
-        let Packaging { grid, config, .. } = self.packaging;
-        let multivariant = Text::of(self.ladder.multivariant(grid, language(config)).render());
+    fn present(&mut self, presentation: &mut Presentation, first: u64) {
+        let Packaging {
+            grid, config, texts, ..
+        } = self.packaging;
+        let mut multivariant = self.ladder.multivariant(grid, language(config));
+        multivariant.subtitles = texts.iter().map(subtitles).collect();
+        let multivariant = Text::of(multivariant.render());
         let audio_only = self
             .ladder
             .audio_only(grid)
@@ -268,12 +273,14 @@ impl<'a> Assembly<'a> {
             head,
             iframes_head,
         });
+        let text_lanes = self.texts(presentation, first);
         let mut multivariants = vec![("index.m3u8", multivariant.plain.clone())];
         multivariants.extend(audio_only.iter().map(|text| ("audio.m3u8", text.plain.clone())));
         if let Some(announce) = self.announce.take() {
             // The writer listens until the backlog is closed.
             let _ = announce.send(archive::Presented {
                 lanes: lanes.collect(),
+                texts: text_lanes,
                 multivariants,
                 storyboard: self.storyboard.as_ref().map(|board| board.head().to_owned()),
             });
@@ -282,7 +289,31 @@ impl<'a> Assembly<'a> {
             ladder: self.ladder.clone(),
             multivariant,
             audio_only,
+            texts: texts.iter().map(|rendition| rendition.folder).collect(),
         }));
+    }
+
+    /// Begins the playlists of texts, or goes on with them; gives the archive's.
+    fn texts(&self, presentation: &mut Presentation, first: u64) -> Vec<archive::TextLane> {
+        let Packaging {
+            timeline,
+            grid,
+            air,
+            kept,
+            texts,
+            ..
+        } = self.packaging;
+        let before = kept.texts(first, grid, *timeline);
+        let media_sequence = kept.media_sequence().unwrap_or(first);
+        let begin = |rendition: &TextRendition| {
+            let next = kept.next_text(rendition.folder).max(media_sequence);
+            let listed = usize::try_from(next - media_sequence).unwrap_or(usize::MAX);
+            let (listed, owed) = before.split_at(listed.min(before.len()));
+            let head = presentation.add_texts(&air.promises, media_sequence, &before, listed);
+            let owed = (next..).zip(owed.iter().cloned()).collect();
+            archive::TextLane::new(rendition.clone(), head, owed)
+        };
+        texts.iter().map(begin).collect()
     }
 
     fn show(&mut self, step: Step, gaps: usize) {
@@ -378,6 +409,7 @@ impl<'a> Assembly<'a> {
             state,
             playlists: presentation.versions(state == State::Ended),
             iframes: presentation.iframes(state == State::Ended),
+            texts: presentation.texts(state == State::Ended),
         }
     }
 
@@ -393,6 +425,14 @@ impl<'a> Assembly<'a> {
             self.dropped += frames;
             self.meters().dropped_frames.increment(frames);
         }
+    }
+}
+
+fn subtitles(rendition: &TextRendition) -> Subtitles {
+    Subtitles {
+        name: rendition.name,
+        language: rendition.language,
+        uri: format!("{}/index.m3u8", rendition.folder),
     }
 }
 

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use m3u8_rs::{MediaPlaylist, MediaSegment};
 use timeline::{
-    Archive, ArchiveError, BroadcastId, Grid, MediaTime, Span, Stills, TICKS_PER_SECOND, Timeline, WallTime,
+    Archive, ArchiveError, BroadcastId, Grid, MediaTime, Span, Stills, TICKS_PER_SECOND, TextRendition,
+    Timeline, WallTime,
 };
 
 use crate::playlist::{Picture, Segment};
 use crate::storyboard::{self, Foreign, Storyboard};
+use crate::whole::text_entry;
 
 /// The closed segments of each rendition, as the archive's playlists have them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub struct Kept {
     renditions: BTreeMap<String, Rendition>,
     /// As it stands there, read or not.
     storyboard: Option<Bytes>,
+    /// The first MSN that each playlist of texts does not list, by its folder.
+    texts: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +39,12 @@ pub struct History {
 
 impl Kept {
     /// Reads the media playlists in a broadcast's folder. One that cannot be read as ours is an error: to go on
-    /// without it would take from its viewers what they have seen.
-    pub async fn read(archive: &dyn Archive, broadcast: &BroadcastId) -> Result<Kept, ArchiveError> {
+    /// without it would take from its viewers what they have seen. Playlists of `texts` are made anew from the others.
+    pub async fn read(
+        archive: &dyn Archive,
+        broadcast: &BroadcastId,
+        texts: &[TextRendition],
+    ) -> Result<Kept, ArchiveError> {
         let mut kept = Kept::default();
         for name in archive.list(broadcast.as_str()).await? {
             let key = format!("{broadcast}/{name}/index.m3u8");
@@ -44,6 +52,10 @@ impl Kept {
                 Err(ArchiveError::NotFound(_) | ArchiveError::BadKey(_)) => continue,
                 object => object?.body,
             };
+            if texts.iter().any(|rendition| rendition.folder == name) {
+                kept.texts.insert(name, next_listed(&body));
+                continue;
+            }
             let source = || std::io::Error::new(std::io::ErrorKind::InvalidData, "not a playlist of ours");
             let mut rendition = read(&body).ok_or_else(|| ArchiveError::Io {
                 key,
@@ -128,6 +140,21 @@ impl Kept {
         }
     }
 
+    /// The segments of texts before `first`.
+    pub fn texts(&self, first: u64, grid: &Grid, timeline: Timeline) -> Vec<Segment> {
+        let from = self.media_sequence().unwrap_or(first);
+        let entry = |msn| {
+            let known = self.renditions.values().filter_map(|known| known.segment(msn));
+            text_entry(msn, known).or_else(|| text_entry(msn, [gap(msn, grid, timeline)].iter()))
+        };
+        (from..first).filter_map(entry).collect()
+    }
+
+    /// The first MSN that the archive's playlist of texts does not list.
+    pub fn next_text(&self, folder: &str) -> u64 {
+        self.texts.get(folder).copied().unwrap_or(0)
+    }
+
     fn elsewhere(&self, msn: u64) -> Option<Segment> {
         let mut others = self.renditions.values();
         let segment = others.find_map(|rendition| rendition.segment(msn))?;
@@ -148,6 +175,16 @@ impl Rendition {
         let place = msn.checked_sub(self.media_sequence)?;
         self.segments.get(usize::try_from(place).ok()?)
     }
+}
+
+/// Behind the last segment of a playlist; 0 where it is none of ours: then nothing of it is relied on.
+fn next_listed(playlist: &[u8]) -> u64 {
+    let read = std::str::from_utf8(playlist)
+        .ok()
+        .and_then(|_| m3u8_rs::parse_media_playlist_res(playlist).ok());
+    read.map_or(0, |playlist| {
+        playlist.media_sequence + playlist.segments.len() as u64
+    })
 }
 
 /// A segment of which nothing was ever made.
@@ -254,6 +291,7 @@ mod tests {
             timeline: Timeline::starting(ORIGIN),
             grid: Grid::default(),
             part_hold_back_ms: 0,
+            texts: Vec::new(),
         }
     }
 
@@ -511,7 +549,7 @@ mod tests {
             .get_mut("algebra/audio/index.m3u8")
             .unwrap()
             .body = short.into();
-        let kept = Kept::read(&*archive, &algebra()).await.unwrap();
+        let kept = Kept::read(&*archive, &algebra(), &[]).await.unwrap();
         let history = |name: &str| kept.history(name, "init-1.mp4", 4, &Grid::default(), job().timeline);
         let without_pictures = |name: &str| {
             let mut segments = history(name).segments;
@@ -543,7 +581,7 @@ mod tests {
                 content_type: "x".into(),
             };
             archive.put("algebra/720p/index.m3u8", object).await.unwrap();
-            assert!(Kept::read(&archive, &algebra()).await.is_err(), "{body:?}");
+            assert!(Kept::read(&archive, &algebra(), &[]).await.is_err(), "{body:?}");
         }
     }
 }

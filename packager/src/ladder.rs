@@ -90,6 +90,7 @@ impl Ladder {
         video.sort_by_key(|video| (Some(distance(video)) != first, Reverse(video.bandwidth)));
         Multivariant {
             audio: audio.iter().map(|audio| alternative(audio, language)).collect(),
+            subtitles: Vec::new(),
             variants: video.iter().map(|video| variant(video, &audio, grid)).collect(),
             i_frames: video.iter().filter_map(|video| i_frames(video, grid)).collect(),
         }
@@ -103,9 +104,8 @@ impl Ladder {
             .find(|entry| !entry.rendition.is_video())?
             .rendition;
         Some(Multivariant {
-            audio: Vec::new(),
             variants: vec![variant(audio, &[], grid)],
-            i_frames: Vec::new(),
+            ..Multivariant::default()
         })
     }
 }

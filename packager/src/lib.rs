@@ -24,7 +24,6 @@ mod barrier;
 mod config;
 mod error;
 mod fmp4;
-mod iframes;
 mod kept;
 mod ladder;
 mod listing;
@@ -40,6 +39,7 @@ mod rules;
 mod segmenter;
 mod storyboard;
 mod text;
+mod whole;
 
 #[cfg(test)]
 mod testing;

@@ -102,7 +102,7 @@ impl Served {
             Resource::Part(..) => 5,
             Resource::Storyboard | Resource::Still(_) => 6,
             Resource::Recording => 7,
-            Resource::File => 8,
+            Resource::Text(..) | Resource::File => 8,
         };
         self.requests[kind].increment(1);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use timeline::feed::Consumer;
-use timeline::{BroadcastId, Grid, MediaTime, Timeline};
+use timeline::{BroadcastId, Grid, MediaTime, TextRendition, Timeline};
 
 use crate::air::Air;
 use crate::archive::{Backlog, Writer};
@@ -24,6 +24,7 @@ pub struct Packaging {
     pub broadcast: BroadcastId,
     pub timeline: Timeline,
     pub grid: Grid,
+    pub texts: Vec<TextRendition>,
     pub config: Config,
     pub air: Arc<Air>,
     /// What came before, if this line was interrupted.

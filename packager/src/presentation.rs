@@ -7,16 +7,17 @@ use timeline::{Grid, PartIndex, Timeline};
 use crate::barrier::Row;
 use crate::error::Error;
 use crate::fmp4::PartWriter;
-use crate::iframes::{IFrames, Listed};
 use crate::kept::Kept;
 use crate::ladder::{Entry, Ladder};
 use crate::listing::{Listing, Promises, Version};
 use crate::part::{Part, Segment};
 use crate::playlist::{self, RenditionReport};
+use crate::whole::{Listed, Whole, text_entry};
 
 pub struct Presentation {
     grid: Grid,
     lanes: Vec<Lane>,
+    texts: Vec<Whole>,
     /// The part that comes next.
     next: PartIndex,
 }
@@ -27,7 +28,7 @@ struct Lane {
     writer: PartWriter,
     listing: Listing,
     /// Of a video rendition.
-    iframes: Option<IFrames>,
+    iframes: Option<Whole>,
     /// The parts of the segment that is not whole yet.
     open: Vec<Part>,
     /// The archive's playlists (that of I-frames second) up to the first segment that is made here.
@@ -66,7 +67,7 @@ impl Presentation {
             let history = kept.history(&name, &entry.init_name, first, &grid, timeline);
             let before = history.segments.clone();
             let video = entry.rendition.is_video();
-            let iframes = video.then(|| IFrames::new(promises.clone(), &history));
+            let iframes = video.then(|| Whole::pictures(promises.clone(), &history));
             let listing = Listing::new(promises.clone(), timeline, entry, media_sequence, history);
             let mut head = listing.archive_head();
             before.iter().for_each(|segment| segment.render(&mut head));
@@ -88,6 +89,7 @@ impl Presentation {
         Presentation {
             grid,
             lanes,
+            texts: Vec::new(),
             next: PartIndex { msn: first, part: 0 },
         }
     }
@@ -117,8 +119,28 @@ impl Presentation {
             .then(|| self.close())
     }
 
+    /// Adds a playlist of texts, before the first row. `kept` are its segments before this process. Gives the archive's
+    /// playlist, which lists `archived`.
+    pub fn add_texts(
+        &mut self,
+        promises: &Promises,
+        media_sequence: u64,
+        kept: &[playlist::Segment],
+        archived: &[playlist::Segment],
+    ) -> String {
+        let texts = Whole::texts(promises.clone(), media_sequence, kept);
+        let head = texts.archive_text(archived);
+        self.texts.push(texts);
+        head
+    }
+
     fn close(&mut self) -> Vec<Closed> {
-        self.lanes.iter_mut().filter_map(Lane::close).collect()
+        let closed: Vec<Closed> = self.lanes.iter_mut().filter_map(Lane::close).collect();
+        let msn = closed.first().map_or(0, |closed| closed.segment.msn);
+        if let Some(entry) = text_entry(msn, closed.iter().map(|closed| &closed.entry)) {
+            self.texts.iter_mut().for_each(|texts| texts.close(&entry));
+        }
+        closed
     }
 
     pub fn next(&self) -> PartIndex {
@@ -135,9 +157,15 @@ impl Presentation {
 
     /// The I-frame playlists as they stand, in the ladder's order.
     pub fn iframes(&self, ended: bool) -> Vec<Option<Arc<Listed>>> {
-        let newest = |iframes: &IFrames| if ended { iframes.ended() } else { iframes.newest() };
         let lanes = self.lanes.iter();
-        lanes.map(|lane| lane.iframes.as_ref().map(newest)).collect()
+        lanes
+            .map(|lane| lane.iframes.as_ref().map(|iframes| iframes.listed(ended)))
+            .collect()
+    }
+
+    /// The playlists of texts as they stand.
+    pub fn texts(&self, ended: bool) -> Vec<Arc<Listed>> {
+        self.texts.iter().map(|texts| texts.listed(ended)).collect()
     }
 
     /// One for every other rendition (appendix B.1); nobody switches by them after the end.

@@ -234,7 +234,8 @@ impl World {
                 }
             }
         }
-        let kept = futures::executor::block_on(Kept::read(&memory, &"algebra".parse().unwrap())).unwrap();
+        let kept =
+            futures::executor::block_on(Kept::read(&memory, &"algebra".parse().unwrap(), &[])).unwrap();
         if kept.is_empty() {
             self.published.iter_mut().for_each(Vec::clear);
             self.seen.fill(None);

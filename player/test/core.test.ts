@@ -67,6 +67,9 @@ describe('waiting', () => {
     least.succeeded();
     expect(least.next()).toBe(50);
     expect(new Backoff(100, 500, () => 1).next()).toBe(100);
+    // Many at once: any time in as long as it takes to serve them.
+    expect([0, 0.5, 1].map((random) => new Backoff(100, 500, () => random).anyTime(300))).toEqual([0, 150, 300]);
+    expect(new Backoff(100, 500, () => 1).anyTime(10_000)).toBe(500);
   });
 });
 

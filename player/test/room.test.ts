@@ -44,7 +44,7 @@ describe('a room', () => {
 
   test('is resumed after a break from the last event that was seen', () => {
     const room = inRoom();
-    expect(room.closed(1006)).toEqual([{ do: 'connect', afterMs: 375 }]);
+    expect(room.closed(1006)).toEqual([{ do: 'connect', afterMs: 250 }]);
     expect(room.status).toBe('reconnecting');
     expect(frames(room.opened(2000))[0]).toMatchObject({ resume: { epoch: 'e1', seq: 2 } });
     room.received(joined([text(3)], 3, { resumed: true }), 2010);
@@ -62,10 +62,17 @@ describe('a room', () => {
   test('waits longer with every failure, and not after a success', () => {
     const room = inRoom();
     const waits = [1, 2, 3].map(() => (room.closed(1006)[0] as { afterMs: number }).afterMs);
-    expect(waits).toEqual([375, 750, 1500]);
+    expect(waits).toEqual([250, 500, 1000]);
     room.opened(0);
     room.received(joined([], 2, { resumed: true }), 0);
-    expect(room.closed(1006)).toEqual([{ do: 'connect', afterMs: 375 }]);
+    expect(room.closed(1006)).toEqual([{ do: 'connect', afterMs: 250 }]);
+  });
+
+  test('a full room comes back over as long as it takes to serve it, and not before the server asked for', () => {
+    const room = inRoom();
+    room.received({ type: 'presence', count: 10_000 }, 0);
+    expect(room.closed(1001)).toEqual([{ do: 'connect', afterMs: 5_000 }]);
+    expect(room.closed(1013, 3_000)).toEqual([{ do: 'connect', afterMs: 8_000 }]);
   });
 
   test('fetches what a jump in the numbers shows to be missing, and resumes before it until then', () => {

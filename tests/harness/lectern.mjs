@@ -124,9 +124,9 @@ export class Lectern {
   }
 
   /** Makes a broadcast through the API. @returns the broadcast with its host `token` */
-  async create(id, { title = id, guests } = {}) {
+  async create(id, { title = id, ...wanted } = {}) {
     const operator = await this.token(null, 'operator');
-    const response = await this.api('POST', '/broadcasts', { token: operator, body: { id, title, guests } });
+    const response = await this.api('POST', '/broadcasts', { token: operator, body: { id, title, ...wanted } });
     if (response.status !== 201) throw new Error(`create ${id}: ${response.status} ${JSON.stringify(response.body)}`);
     return response.body;
   }

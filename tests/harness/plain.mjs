@@ -1,26 +1,29 @@
 /** Anybody's player: a page of its own with plain hls.js, which knows nothing of Lectern. */
 import { createRequire } from 'node:module';
-import { newWindow, servePages } from './browser.mjs';
+import { asInitScript, newWindow, servePages } from './browser.mjs';
 import { until } from './until.mjs';
 
 const HLS = createRequire(import.meta.url).resolve('hls.js');
 
 export class PlainPlayer {
-  /** @param {import('playwright-core').Browser} browser @param {string} story @param {string} url of a multivariant playlist */
-  static async open(browser, story, url) {
+  /** @param {import('playwright-core').Browser} browser @param {string} story @param {string} url of a multivariant playlist @param {object} [settings] of hls.js */
+  static async open(browser, story, url, settings = {}) {
     const pages = await servePages();
     const page = await newWindow(browser, `${story}-plain`);
     await page.goto(`${pages.url}/plain.html`);
     await page.addScriptTag({ path: HLS });
-    await page.evaluate((source) => {
+    for (const [file, name] of [['picture-clock.mjs', 'pictureClock'], ['subtitled.mjs', 'subtitled']]) {
+      await page.addScriptTag({ content: await asInitScript(file, name) });
+    }
+    await page.evaluate(([source, config]) => {
       const video = document.querySelector('video');
-      const hls = new globalThis.Hls();
+      const hls = new globalThis.Hls(config);
       globalThis.played = { hls, errors: [] };
       hls.on('hlsError', (_, { fatal, details }) => fatal && globalThis.played.errors.push(details));
       hls.on('hlsManifestParsed', () => video.play());
       hls.loadSource(source);
       hls.attachMedia(video);
-    }, url);
+    }, [url, settings]);
     return new PlainPlayer(page, pages);
   }
 
@@ -43,6 +46,36 @@ export class PlainPlayer {
   async plays(seconds) {
     const { at } = await until('a first picture', async () => this.#sound((state) => state.width > 0));
     return until(`${seconds} s are played`, async () => this.#sound((state) => state.at >= at + seconds));
+  }
+
+  /** The subtitles that are offered, and whether any are on. @returns {Promise<{names: string[], chosen: number}>} */
+  async subtitles() {
+    return this.page.evaluate(() => {
+      const { hls } = globalThis.played;
+      return { names: hls.subtitleTracks.map(({ name }) => name), chosen: hls.subtitleTrack };
+    });
+  }
+
+  /** Chooses subtitles, and notes from then on what they show. @param {string} name */
+  async choose(name) {
+    await this.page.evaluate((wanted) => {
+      const { hls } = globalThis.played;
+      hls.subtitleTrack = hls.subtitleTracks.findIndex((track) => track.name === wanted);
+      hls.subtitleDisplay = true;
+      subtitled.follow();
+    }, name);
+  }
+
+  /** What the picture showed when a text that ends so first stood on it. @param {string} end */
+  async appearance(end) {
+    return until(`"${end}" is on the picture`, async () => {
+      await this.#sound(() => true);
+      return (await this.appearances()).find(({ text }) => text.endsWith(end));
+    });
+  }
+
+  async appearances() {
+    return this.page.evaluate(() => subtitled.appearances());
   }
 
   async goTo(seconds) {

@@ -129,7 +129,7 @@ export async function closedUntil(rendition) {
 
 const nameOf = (url) => new URL(url).pathname.split('/').at(-2);
 
-async function readText(url) {
+export async function readText(url) {
   return (await read(url)).text();
 }
 

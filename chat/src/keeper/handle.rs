@@ -9,7 +9,7 @@ use super::people::{People, Present};
 use crate::event::{Anonymous, Attached, Audience, Face};
 use crate::replay::Replay;
 use crate::room::{Action, Answer, Receipt, Refused, Resume};
-use crate::{Event, Person};
+use crate::{Error, Event, Person};
 
 /// Each connection waits for the answer to one ask; more wait in their sockets.
 const ASKS: usize = 1_024;
@@ -40,6 +40,10 @@ pub enum Ask {
     Stand {
         by: Person,
         reply: oneshot::Sender<Standing>,
+    },
+    /// What was said has been kept long enough.
+    Clear {
+        reply: oneshot::Sender<Result<(), Error>>,
     },
     /// The broadcast is over.
     Close { reply: oneshot::Sender<()> },
@@ -168,6 +172,11 @@ impl RoomHandle {
     pub async fn stand(&self, by: &Person) -> Option<Standing> {
         let by = by.clone();
         self.ask(|reply| Ask::Stand { by, reply }).await
+    }
+
+    /// Nothing of what was said is left. `None`: the room has left the memory.
+    pub async fn clear(&self) -> Option<Result<(), Error>> {
+        self.ask(|reply| Ask::Clear { reply }).await
     }
 
     /// Everything said before is stored, nothing is said after. `None`: the room has left the memory.

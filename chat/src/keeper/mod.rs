@@ -192,6 +192,12 @@ impl Keeper {
                 self.commit().await;
                 let _ = reply.send(self.standing(&by));
             }
+            Ask::Clear { reply } => {
+                self.commit().await;
+                let cleared = self.record.clear(&self.broadcast).await;
+                self.take_up().await;
+                let _ = reply.send(cleared);
+            }
             Ask::Close { reply } => {
                 self.commit().await;
                 self.room.close();

@@ -256,7 +256,7 @@ async fn clear(to: &mut SqliteConnection, broadcast: &str) -> Result<(), sqlx::E
     let sql =
         "DELETE FROM event WHERE broadcast = $1 AND seq < (SELECT MAX(seq) FROM event WHERE broadcast = $1)";
     sqlx::query(sql).bind(broadcast).execute(&mut *to).await?;
-    let sql = "UPDATE event SET body = NULL, data = '{}', kind = 'reactions', audience = 'nobody', stands = 0, \
+    let sql = "UPDATE event SET body = NULL, data = '{\"counts\":{}}', kind = 'reactions', audience = 'nobody', stands = 0, \
                author_id = '', author_name = '' WHERE broadcast = $1";
     sqlx::query(sql).bind(broadcast).execute(to).await?;
     Ok(())

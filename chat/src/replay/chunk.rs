@@ -152,10 +152,8 @@ impl Names<'_> {
         }
         match value {
             Value::Object(fields) if is_person(fields) => {
-                if let Ok(person) = serde_json::from_value::<Person>(Value::Object(fields.clone()))
-                    && !person.role.moderates()
-                {
-                    *value = json!(self.masked(&person));
+                if let Ok(person) = serde_json::from_value::<Person>(Value::Object(fields.clone())) {
+                    *value = json!(self.of(&person));
                 }
             }
             Value::Object(fields) => {
@@ -169,9 +167,14 @@ impl Names<'_> {
         }
     }
 
-    fn masked(&self, person: &Person) -> Person {
+    /// Staff keep their names.
+    pub fn of(&self, person: &Person) -> Person {
+        if person.role.moderates() {
+            return person.clone();
+        }
         let number = self.order.get(&person.id).map_or(0, |index| index + 1);
         match self.how {
+            ReplayNames::Names => person.clone(),
             ReplayNames::Pseudonyms if number > 0 => Person {
                 id: format!("s{number}"),
                 name: format!("Student {number}"),
@@ -179,7 +182,7 @@ impl Names<'_> {
             },
             // Anonymous ones have a pseudonym already.
             ReplayNames::Pseudonyms => person.clone(),
-            _ => Person {
+            ReplayNames::None => Person {
                 id: String::new(),
                 name: String::new(),
                 role: person.role,

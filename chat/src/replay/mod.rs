@@ -17,9 +17,10 @@ use crate::event::Anonymous;
 use crate::record::{Record, RoomRow};
 use crate::room::{self, Accepted, Touches};
 use crate::settings::ReplayNames;
+use crate::subtitles::{self, Subtitles};
 use crate::{Config, Error, Event, Kind, Settings};
 
-pub use chunk::is_name;
+pub use chunk::{Names, is_name};
 pub use windows::{Listed, Sealed};
 use windows::{Stale, Unsealed, Version, Windows, bounds, number};
 
@@ -43,6 +44,8 @@ pub struct Replay {
     settings: watch::Receiver<Settings>,
     grace: Span,
     refresh: Duration,
+    /// Where the broadcast offers them.
+    subtitles: Option<Subtitles>,
     state: Mutex<State>,
     /// Held by whoever makes chunks or sends them to the archive.
     work: tokio::sync::Mutex<()>,
@@ -73,10 +76,20 @@ impl Replay {
         archive: Arc<dyn Archive>,
         line: watch::Receiver<Line>,
         settings: watch::Receiver<Settings>,
+        with_subtitles: bool,
         config: &Config,
     ) -> Result<Replay, Error> {
+        let refresh = Duration::from_millis(config.chunk_refresh_ms);
+        let subtitles = || {
+            let of = (broadcast.clone(), room.epoch.clone());
+            Subtitles::new(of, record.clone(), archive.clone(), settings.clone(), refresh)
+        };
+        let subtitles = with_subtitles.then(subtitles);
         let mut windows = Windows::default();
         for row in record.chunks(&broadcast).await? {
+            if let Some(subtitles) = subtitles.as_ref().filter(|_| row.touched > row.sealed) {
+                subtitles.distrust(bounds(row.n));
+            }
             windows.restore(row.n, row.touched, row.sealed, row.listed);
         }
         let swept = windows.stale().is_empty();
@@ -97,7 +110,8 @@ impl Replay {
             line,
             settings,
             grace: Span::from_millis(config.chunk_grace_ms.into()),
-            refresh: Duration::from_millis(config.chunk_refresh_ms),
+            refresh,
+            subtitles,
             state: Mutex::new(state),
             work: tokio::sync::Mutex::default(),
             wake: Notify::new(),
@@ -121,6 +135,7 @@ impl Replay {
                 .change(first..=last, one.event.seq, one.touches.purges);
             // The states of later windows build on it.
             state.folded.take_if(|(n, _)| *n > first || one.touches.purges);
+            self.subtitles.iter().for_each(|subtitles| subtitles.changed(one));
         }
         if state.windows.is_purge_pending() {
             self.wake.notify_one();
@@ -134,7 +149,11 @@ impl Replay {
         state.folded = None;
         state.revision += 1;
         for row in rows {
-            state.windows.distrust(row.n, row.touched);
+            if state.windows.distrust(row.n, row.touched) {
+                self.subtitles
+                    .iter()
+                    .for_each(|subtitles| subtitles.distrust(bounds(row.n)));
+            }
         }
         self.wake.notify_one();
         Ok(())
@@ -159,6 +178,27 @@ impl Replay {
             None => Ok(None),
             Some(Version { body: Some(body), .. }) => Ok(Some(body)),
             Some(_) => archived(&*self.archive, &self.broadcast, name).await,
+        }
+    }
+
+    /// A segment of the subtitles; `None` where there are none, or the line has not come there.
+    pub async fn subtitles(&self, msn: u64) -> Result<Option<Bytes>, Error> {
+        let end = match &*self.line.borrow() {
+            Line::Waiting => MediaTime::ZERO,
+            Line::Live { timeline } => timeline.at(now()),
+            Line::Ended { duration, .. } => *duration,
+        };
+        match &self.subtitles {
+            Some(subtitles) if subtitles::begins(msn) < end => subtitles.segment(msn).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Returns once the archive has a segment of the subtitles.
+    pub async fn keep_subtitles(&self, msn: u64) -> Result<(), Error> {
+        match &self.subtitles {
+            Some(subtitles) => subtitles.keep(msn).await,
+            None => Err(Error::Unknown),
         }
     }
 
@@ -222,11 +262,19 @@ impl Replay {
         let _working = self.work.lock().await;
         // What was deleted leaves first: should the rest fail, it is gone at least.
         self.delete_doomed().await?;
+        if let Some(subtitles) = &self.subtitles {
+            subtitles.settle(MediaTime::ZERO).await?;
+        }
+        let sealing = self.state().windows.behind(edge);
         self.render().await?;
         self.put_chunks(edge).await?;
         self.put_index(over).await?;
         self.delete_superseded().await?;
         self.sweep().await?;
+        if let Some(subtitles) = &self.subtitles {
+            let over = sealing.map_or(edge, |n| subtitles::over(bounds(n).1).max(edge));
+            subtitles.settle(over).await?;
+        }
         // Last: after a crash before this everything is simply done again.
         self.tell_record().await?;
         self.mark(over).await
@@ -234,7 +282,11 @@ impl Replay {
 
     fn is_done(&self, edge: MediaTime, over: bool) -> bool {
         let state = self.state();
-        state.windows.is_settled(edge) && state.swept && (!over || state.marked)
+        let subtitles = self.subtitles.as_ref();
+        state.windows.is_settled(edge)
+            && subtitles.is_none_or(|subtitles| subtitles.is_settled(edge))
+            && state.swept
+            && (!over || state.marked)
     }
 
     /// The record is told once the replay of an ended broadcast is whole.
@@ -280,7 +332,8 @@ impl Replay {
         let standing = self.standing(stale.n).await?;
         let mut events = self.record.shown(&self.broadcast, bounds(stale.n)).await?;
         self.find_pinned(&mut events).await?;
-        let names = self.names(&standing).await?;
+        let settings = self.settings.borrow().clone();
+        let names = names(&self.record, &self.broadcast, &self.epoch, &settings).await?;
         let version = chunk::render(stale.n, &standing, &events, &names);
         let mut state = self.state();
         state.windows.rendered(stale, version, now());
@@ -311,28 +364,6 @@ impl Replay {
             }
         }
         Ok(())
-    }
-
-    /// The settings of now, not of then, say how people are called.
-    async fn names(&self, standing: &room::State) -> Result<chunk::Names<'_>, Error> {
-        let settings = self.settings.borrow().clone();
-        let order = match settings.replay_names {
-            ReplayNames::Pseudonyms => self.record.authors(&self.broadcast).await?,
-            _ => Vec::new(),
-        };
-        let staff_know = standing.settings.staff_know();
-        Ok(chunk::Names {
-            anonymous: Anonymous {
-                epoch: &self.epoch,
-                staff_know,
-            },
-            how: settings.replay_names,
-            order: order
-                .into_iter()
-                .enumerate()
-                .map(|(index, id)| (id, index))
-                .collect(),
-        })
     }
 
     async fn put_chunks(&self, edge: MediaTime) -> Result<(), Error> {
@@ -425,6 +456,31 @@ impl Replay {
     }
 }
 
+/// How people are called: the settings of now, not of then, say it.
+pub async fn names<'a>(
+    record: &Record,
+    broadcast: &BroadcastId,
+    epoch: &'a str,
+    settings: &Settings,
+) -> Result<Names<'a>, Error> {
+    let order = match settings.replay_names {
+        ReplayNames::Pseudonyms => record.authors(broadcast).await?,
+        _ => Vec::new(),
+    };
+    Ok(Names {
+        anonymous: Anonymous {
+            epoch,
+            staff_know: settings.staff_know(),
+        },
+        how: settings.replay_names,
+        order: order
+            .into_iter()
+            .enumerate()
+            .map(|(index, id)| (id, index))
+            .collect(),
+    })
+}
+
 /// A replay's index in the archive.
 pub async fn archived_index(archive: &dyn Archive, broadcast: &BroadcastId) -> Result<Option<Bytes>, Error> {
     archived(archive, broadcast, INDEX).await
@@ -455,6 +511,15 @@ async fn archived(
         Err(ArchiveError::NotFound(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A segment of the subtitles in the archive.
+pub async fn archived_subtitles(
+    archive: &dyn Archive,
+    broadcast: &BroadcastId,
+    msn: u64,
+) -> Result<Option<Bytes>, Error> {
+    archived(archive, broadcast, &format!("{msn}.vtt")).await
 }
 
 fn key(broadcast: &BroadcastId, name: &str) -> String {

@@ -124,6 +124,7 @@ impl Lecture {
             archive.clone(),
             line,
             watch::channel(Settings::default()).1,
+            false,
             &Config::default(),
         )
         .await

@@ -125,10 +125,12 @@ impl Windows {
     }
 
     /// The record says that window `n` was changed by `seq`. If that is news, something may have been taken out.
-    pub fn distrust(&mut self, n: u64, seq: u64) {
-        if self.windows.get(&n).is_none_or(|window| window.touched < seq) {
+    pub fn distrust(&mut self, n: u64, seq: u64) -> bool {
+        let is_news = self.windows.get(&n).is_none_or(|window| window.touched < seq);
+        if is_news {
             self.change(n..=n, seq, true);
         }
+        is_news
     }
 
     pub fn stale(&self) -> Vec<Stale> {
@@ -184,6 +186,12 @@ impl Windows {
                 version: w.current.clone(),
             })
             .collect()
+    }
+
+    /// The last window that ends before `edge` and has to go to the archive.
+    pub fn behind(&self, edge: MediaTime) -> Option<u64> {
+        let mut finished = self.windows.range(..number(edge));
+        finished.rfind(|(_, w)| w.sealed < w.touched).map(|(n, _)| *n)
     }
 
     /// It is on its way to the archive. It may get there even where the archive says that it failed.

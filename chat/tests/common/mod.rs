@@ -508,6 +508,11 @@ impl Gate for Lines {
         })
     }
 
+    /// One of the two offers them.
+    async fn subtitles(&self, broadcast: &BroadcastId) -> bool {
+        broadcast.as_str() == "biology"
+    }
+
     async fn line(&self, broadcast: &BroadcastId) -> Option<watch::Receiver<Line>> {
         self.find(broadcast)
     }

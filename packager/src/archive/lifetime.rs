@@ -1,14 +1,15 @@
 //! How long a copy of an object is good, by its key: the same for the origin, for the bucket and so for a CDN before
 //! either.
 
-use crate::origin::{Cache, ENDED, Resource, STORYBOARD};
+use crate::origin::{Cache, ENDED, Resource, STORYBOARD, TEXTS};
 use crate::playlist::END_LIST;
 
 /// Texts that tell what there is: playlists, indexes, facts. They are written again and again, and lead to objects
 /// that must be there before them.
 pub(crate) fn is_pointer(key: &str) -> bool {
     let extension = key.rsplit_once('.').map_or("", |(_, extension)| extension);
-    matches!(extension, "m3u8" | "vtt" | "json") && !is_replay_chunk(path(key))
+    let path = path(key);
+    matches!(extension, "m3u8" | "vtt" | "json") && !is_replay_chunk(path) && !is_text_segment(path)
 }
 
 /// `{broadcast}/broadcast.json`: that there is such a broadcast.
@@ -35,6 +36,7 @@ pub(crate) fn lifetime(key: &str, body: &[u8]) -> Cache {
     match Resource::of(path) {
         Resource::Init(..) | Resource::Segment(..) | Resource::Still(_) => Cache::YEAR,
         Resource::Storyboard => STORYBOARD,
+        Resource::Text(..) => TEXTS,
         Resource::Multivariant | Resource::AudioOnly => Cache::Seconds(2),
         _ if is_replay_chunk(path) => Cache::YEAR,
         _ if is_ended(body) => ENDED,
@@ -45,6 +47,11 @@ pub(crate) fn lifetime(key: &str, body: &[u8]) -> Cache {
 /// A key without its broadcast.
 fn path(key: &str) -> &str {
     key.split_once('/').map_or("", |(_, path)| path)
+}
+
+/// It is written again when its texts change, but leads nowhere, and playlists lead to it.
+fn is_text_segment(path: &str) -> bool {
+    matches!(Resource::of(path), Resource::Text(..))
 }
 
 /// `chat/{n}.{hash}.json`; `chat/index.json` lists them.
@@ -67,6 +74,8 @@ mod tests {
             ("a/720p/init-0a1b.mp4", "", Cache::YEAR, false),
             ("a/chat/3.9f8e.json", "[]", Cache::YEAR, false),
             ("a/thumbs/17.jpg", "", Cache::YEAR, false),
+            ("a/chat/17.vtt", "WEBVTT\n", TEXTS, false),
+            ("a/chat/index.m3u8", "#EXTM3U\n", Cache::Seconds(1), true),
             ("a/thumbs/storyboard.vtt", "WEBVTT\n", STORYBOARD, true),
             ("a/720p/iframes.m3u8", "#EXTM3U\n#EXT-X-ENDLIST\n", ENDED, true),
             ("a/chat/index.json", "{}", Cache::Seconds(1), true),

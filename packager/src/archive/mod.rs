@@ -17,7 +17,7 @@ use timeline::ArchiveError;
 
 pub(crate) use backlog::{Backlog, Job};
 pub(crate) use lifetime::{is_ended, lifetime};
-pub(crate) use writer::{Lane, Presented, Writer};
+pub(crate) use writer::{Lane, Presented, TextLane, Writer};
 
 /// Far more than `{id}/{rendition}/{name}` needs.
 const LONGEST_KEY: usize = 512;

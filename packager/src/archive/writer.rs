@@ -1,15 +1,16 @@
 //! Writes a broadcast on air to the archive, so that its folder is a playable HLS presentation at every moment.
 //!
-//! A segment is listed once it is kept. What fails is tried again, ever more slowly, until long after the end.
+//! A segment is listed once it is kept; one of texts, whoever makes it is asked for, and nothing else waits for it. What fails is tried again, ever more slowly, until long after the end.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use timeline::{Archive, BroadcastId, Object};
-use tokio::time::{Instant, sleep};
+use timeline::{Archive, BroadcastId, Object, TextRendition};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Backlog, Job, content_type};
 use crate::error::Error;
@@ -17,13 +18,18 @@ use crate::meters::Meters;
 use crate::playlist::{self, END_LIST};
 use crate::recording::{self, Recorder};
 use crate::storyboard::{FOLDER, STORYBOARD, still_name};
+use crate::whole::text_entry;
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const SLOWEST_RETRY: Duration = Duration::from_secs(5);
 
+/// Whoever makes the texts answers in milliseconds; in trouble they are asked again with the next segment.
+const TEXT_PATIENCE: Duration = Duration::from_secs(2);
+
 /// What is written once, with the first segments.
 pub(crate) struct Presented {
     pub lanes: Vec<Lane>,
+    pub texts: Vec<TextLane>,
     /// The playlists beside the renditions: `index.m3u8`, `audio.m3u8`.
     pub multivariants: Vec<(&'static str, Bytes)>,
     /// The storyboard up to its first cue, if the line has stills.
@@ -38,6 +44,59 @@ pub(crate) struct Lane {
     pub head: String,
     /// The same of the I-frame playlist; none for sound.
     pub iframes_head: Option<String>,
+}
+
+/// A rendition of texts.
+pub(crate) struct TextLane {
+    rendition: TextRendition,
+    /// So far.
+    playlist: String,
+    /// The segments that are not known to be kept, in order.
+    owed: VecDeque<(u64, playlist::Segment)>,
+}
+
+impl TextLane {
+    pub fn new(
+        rendition: TextRendition,
+        playlist: String,
+        owed: VecDeque<(u64, playlist::Segment)>,
+    ) -> TextLane {
+        TextLane {
+            rendition,
+            playlist,
+            owed,
+        }
+    }
+
+    /// Lists what is kept.
+    async fn advance(&mut self, broadcast: &BroadcastId) {
+        while let Some((msn, entry)) = self.owed.front() {
+            if !entry.gap && !self.keep(broadcast, *msn).await {
+                return;
+            }
+            entry.render(&mut self.playlist);
+            self.owed.pop_front();
+        }
+    }
+
+    async fn keep(&self, broadcast: &BroadcastId, msn: u64) -> bool {
+        let kept = self.rendition.segments.keep(broadcast, msn);
+        let kept = timeout(TEXT_PATIENCE, kept).await;
+        match &kept {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%broadcast, msn, %error, "a segment of texts is not kept"),
+            Err(_) => tracing::warn!(%broadcast, msn, "a segment of texts is not kept yet"),
+        }
+        matches!(kept, Ok(Ok(())))
+    }
+
+    /// What could not be kept is a gap.
+    fn give_up(&mut self) {
+        for (_, mut entry) in self.owed.drain(..) {
+            entry.gap = true;
+            entry.render(&mut self.playlist);
+        }
+    }
 }
 
 /// The playlists of one rendition so far.
@@ -103,9 +162,10 @@ impl Presented {
 
 impl Writer {
     /// Runs until the backlog is closed and empty; then the playlists carry ENDLIST.
-    pub async fn run(self, presented: Presented) -> Result<(), Error> {
+    pub async fn run(self, mut presented: Presented) -> Result<(), Error> {
         let mut playlists: Vec<Playlists> = presented.lanes.iter().map(Playlists::of).collect();
-        self.write(&presented, &mut playlists)
+        let texts = std::mem::take(&mut presented.texts);
+        self.write(&presented, &mut playlists, texts)
             .await
             .map_err(|GaveUp(reason)| {
                 let segments = self.backlog.len() as u64 + 1;
@@ -114,7 +174,12 @@ impl Writer {
             })
     }
 
-    async fn write(&self, presented: &Presented, playlists: &mut [Playlists]) -> Result<(), GaveUp> {
+    async fn write(
+        &self,
+        presented: &Presented,
+        playlists: &mut [Playlists],
+        mut texts: Vec<TextLane>,
+    ) -> Result<(), GaveUp> {
         try_join_all(
             presented
                 .lanes
@@ -134,6 +199,11 @@ impl Writer {
             if let Some(text) = &mut storyboard {
                 text.push_str(&job.cues.text);
             }
+            let entries = job.segments.iter().map(|(entry, _)| entry);
+            if let Some(entry) = text_entry(job.msn, entries) {
+                let owe = |texts: &mut TextLane| texts.owed.push_back((job.msn, entry.clone()));
+                texts.iter_mut().for_each(owe);
+            }
             self.kept.fetch_max(job.msn + 1, Ordering::Release);
             let waiting = self.backlog.len();
             self.meters.archive_queue.set(waiting as f64);
@@ -141,6 +211,7 @@ impl Writer {
             if waiting == 0 {
                 self.publish(presented, playlists, "").await?;
                 self.publish_storyboard(&storyboard).await?;
+                self.publish_texts(&mut texts).await?;
                 if !announced {
                     self.announce(presented).await?;
                     announced = true;
@@ -153,6 +224,7 @@ impl Writer {
         }
         self.publish(presented, playlists, END_LIST).await?;
         self.publish_storyboard(&storyboard).await?;
+        self.end_texts(&mut texts).await?;
         if !announced {
             self.announce(presented).await?;
         }
@@ -198,6 +270,32 @@ impl Writer {
             Some(text) => self.put(FOLDER, STORYBOARD, text.clone().into()).await,
             None => Ok(()),
         }
+    }
+
+    async fn publish_texts(&self, texts: &mut [TextLane]) -> Result<(), GaveUp> {
+        for lane in texts {
+            lane.advance(&self.broadcast).await;
+            self.put(lane.rendition.folder, "index.m3u8", lane.playlist.clone().into())
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn end_texts(&self, texts: &mut [TextLane]) -> Result<(), GaveUp> {
+        let ended = Instant::now();
+        for lane in texts {
+            let mut pause = FIRST_RETRY;
+            lane.advance(&self.broadcast).await;
+            while !lane.owed.is_empty() && ended.elapsed() < self.patience {
+                sleep(pause).await;
+                pause = (pause * 2).min(SLOWEST_RETRY);
+                lane.advance(&self.broadcast).await;
+            }
+            lane.give_up();
+            let text = format!("{}{END_LIST}", lane.playlist);
+            self.put(lane.rendition.folder, "index.m3u8", text.into()).await?;
+        }
+        Ok(())
     }
 
     /// The multivariant playlists come last: they lead to what is there.

@@ -16,6 +16,7 @@ use crate::listing::{Version, part_name, segment_name};
 use crate::playlist::CONTENT_TYPE;
 use crate::storyboard::{self, still_name};
 use crate::text::Text;
+use crate::whole::Listed;
 
 /// `None`: only the archive can have it.
 pub async fn serve(
@@ -44,7 +45,7 @@ pub async fn serve(
         Resource::Part(rendition, index) => part(air, rendition, index, headers).await.map(Some),
         Resource::Storyboard => Ok(storyboard(air, headers)),
         Resource::Still(msn) => Ok(still(air, msn, headers)),
-        Resource::File | Resource::Recording => Ok(None),
+        Resource::Text(..) | Resource::File | Resource::Recording => Ok(None),
     }
 }
 
@@ -70,6 +71,9 @@ pub const ENDED: Cache = Cache::Seconds(300);
 
 /// While it grows by a cue a segment. Previews are looked at twice, not at once.
 pub const STORYBOARD: Cache = Cache::Seconds(3);
+
+/// A text may be taken back from a segment: copies of it are soon gone.
+pub const TEXTS: Cache = Cache::Seconds(3);
 
 /// The front once a whole segment is listed in all renditions: the first answer is held until then.
 async fn presented(air: &Air) -> Result<Arc<Front>, Problem> {
@@ -104,6 +108,9 @@ async fn playlist(
     headers: &HeaderMap,
 ) -> Result<Option<Response>, Problem> {
     let front = presented(air).await?;
+    if let Some(n) = texts(&front, rendition) {
+        return whole(air, &front, |front| front.texts.get(n).cloned(), query, headers).await;
+    }
     let Some(lane) = lane(&front, rendition) else {
         return Ok(None);
     };
@@ -120,8 +127,6 @@ async fn playlist(
     Ok(Some(version(&front, lane, directives.skip, headers, cache)))
 }
 
-/// The I-frame playlist. It has no parts, so that a part asked for means nothing; it can be waited for by its
-/// own sequence numbers (6.2.5.2).
 async fn iframes(
     air: &Air,
     rendition: &str,
@@ -133,9 +138,22 @@ async fn iframes(
         return Ok(None);
     };
     let listed = |front: &Front| front.iframes.get(lane).cloned().flatten();
-    let Some(now) = listed(&front) else {
+    if listed(&front).is_none() {
         return Err(Problem::not_found("this rendition has no pictures"));
-    };
+    }
+    whole(air, &front, listed, query, headers).await
+}
+
+/// A playlist of I-frames or texts. It has no parts, so that a part asked for means nothing; it can be waited for by
+/// its own sequence numbers (6.2.5.2).
+async fn whole(
+    air: &Air,
+    front: &Front,
+    listed: impl Fn(&Front) -> Option<Arc<Listed>>,
+    query: &str,
+    headers: &HeaderMap,
+) -> Result<Option<Response>, Problem> {
+    let now = listed(front).ok_or_else(gone)?;
     if front.state == State::Ended {
         return Ok(Some(rendered(&now.version, false, headers, ENDED)));
     }
@@ -279,6 +297,11 @@ fn lane(front: &Front, rendition: &str) -> Option<usize> {
         .ladder
         .named(rendition)
         .map(|(lane, _)| lane)
+}
+
+fn texts(front: &Front, folder: &str) -> Option<usize> {
+    let folders = &front.presented.as_ref()?.texts;
+    folders.iter().position(|known| *known == folder)
 }
 
 fn shelf(front: &Front, rendition: &str) -> Option<(usize, &'static str)> {

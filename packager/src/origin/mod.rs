@@ -22,7 +22,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use percent_encoding::percent_decode_str;
-use timeline::{Archive, ArchiveError, BroadcastId, Grid, MediaTime, Span, Timeline, feed};
+use timeline::{Archive, ArchiveError, BroadcastId, Grid, MediaTime, Span, TextRendition, Timeline, feed};
 
 use crate::air::Air;
 use crate::config::Config;
@@ -32,7 +32,7 @@ use crate::listing::Promises;
 use crate::meters::Served;
 use crate::packaging::{Packaged, Packaging};
 use crate::recording;
-pub(crate) use from_air::{ENDED, STORYBOARD};
+pub(crate) use from_air::{ENDED, STORYBOARD, TEXTS};
 pub(crate) use reply::Cache;
 use reply::Problem;
 pub use resource::Resource;
@@ -66,6 +66,16 @@ impl Origin {
     pub fn router(&self) -> Router {
         Router::new()
             .route("/broadcasts/{id}/{*path}", get(serve).options(preflight))
+            .with_state(self.clone())
+    }
+
+    /// The playlist of the texts in a folder, where another route is more exact than [`Origin::router`]'s.
+    pub fn texts_router(&self, folder: &str) -> Router {
+        Router::new()
+            .route(
+                &format!("/broadcasts/{{id}}/{folder}/index.m3u8"),
+                get(serve).options(preflight),
+            )
             .with_state(self.clone())
     }
 
@@ -111,6 +121,7 @@ impl Origin {
             timeline,
             grid,
             part_hold_back_ms,
+            texts: Vec::new(),
         });
         async move { on_air?.package(line).await }
     }
@@ -152,6 +163,8 @@ pub struct Job {
     pub grid: Grid,
     /// PART-HOLD-BACK; less than three part targets is raised to that.
     pub part_hold_back_ms: u32,
+    /// Listed beside what the line brings.
+    pub texts: Vec<TextRendition>,
 }
 
 /// A broadcast's place in memory. Dropped before its end, those who wait for it are let go.
@@ -176,8 +189,13 @@ impl OnAir {
     /// Reads back what the archive has of the line, which was interrupted: its playlists go on with it, and with
     /// gaps up to the first segment of [`OnAir::package`].
     pub async fn resume(&mut self) -> Result<Interrupted, Error> {
-        let Job { broadcast, grid, .. } = &self.job;
-        let kept = Kept::read(&*self.origin.0.archive, broadcast).await;
+        let Job {
+            broadcast,
+            grid,
+            texts,
+            ..
+        } = &self.job;
+        let kept = Kept::read(&*self.origin.0.archive, broadcast, texts).await;
         self.kept = kept.map_err(|error| Error::Unreadable(broadcast.clone(), error))?;
         Ok(Interrupted {
             next_msn: self.kept.next_msn(),
@@ -192,6 +210,7 @@ impl OnAir {
             broadcast: self.job.broadcast.clone(),
             timeline: self.job.timeline,
             grid: self.job.grid,
+            texts: self.job.texts.clone(),
             config: self.origin.0.config.clone(),
             air: self.air.clone(),
             archive: self.origin.0.archive.clone(),
@@ -283,11 +302,11 @@ impl Origin {
         let id: BroadcastId = id
             .parse()
             .map_err(|_| Problem::not_found("there is no such broadcast"))?;
-        // The room answers for its own folder, also where its name was escaped.
-        if path.starts_with("chat/") {
+        let (archive, resource) = (&self.0.archive, Resource::of(path));
+        // The room answers for its own folder, also where its name was escaped, but for the playlist of its texts.
+        if path.starts_with("chat/") && resource != Resource::Playlist("chat") {
             return Err(Problem::not_found("there is no such path"));
         }
-        let (archive, resource) = (&self.0.archive, Resource::of(path));
         let on_air = self.on_air(&id);
         if resource == Resource::Recording {
             return match on_air.is_some_and(|air| air.is_live()) {

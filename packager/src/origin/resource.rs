@@ -22,6 +22,8 @@ pub enum Resource<'a> {
     Segment(&'a str, u64),
     /// `{rendition}/{msn}.{part}.m4s`
     Part(&'a str, PartIndex),
+    /// `{folder}/{msn}.vtt`
+    Text(&'a str, u64),
     /// `thumbs/storyboard.vtt`
     Storyboard,
     /// `thumbs/{msn}.jpg`
@@ -59,6 +61,9 @@ impl Resource<'_> {
         }
         if name.starts_with("init-") && name.ends_with(".mp4") {
             return Resource::Init(rendition, name);
+        }
+        if let Some(msn) = name.strip_suffix(".vtt").and_then(number) {
+            return Resource::Text(rendition, msn);
         }
         let Some(numbers) = name.strip_suffix(".m4s") else {
             return Resource::File;
@@ -104,6 +109,9 @@ mod tests {
             ("thumbs/17.jpg", Resource::Still(17)),
             ("thumbs/017.jpg", Resource::File),
             ("thumbs/x.vtt", Resource::File),
+            ("thumbs/17.vtt", Resource::File),
+            ("chat/17.vtt", Resource::Text("chat", 17)),
+            ("chat/017.vtt", Resource::File),
             ("broadcast.json", Resource::File),
             ("files/a/b.pdf", Resource::File),
             ("", Resource::File),

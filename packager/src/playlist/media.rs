@@ -25,7 +25,7 @@ pub struct Media {
     pub media_sequence: u64,
     /// SKIPPED-SEGMENTS of EXT-X-SKIP: a delta update.
     pub skipped_segments: Option<u64>,
-    /// URI of EXT-X-MAP: one for the whole playlist.
+    /// URI of EXT-X-MAP: one for the whole playlist. Empty where there is none: WebVTT.
     pub map: String,
     pub segments: Vec<Segment>,
     /// The segment that is not whole yet.
@@ -46,7 +46,7 @@ pub struct ServerControl {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
-    /// EXT-X-DISCONTINUITY and a new EXT-X-MAP: its encoder describes itself differently.
+    /// EXT-X-DISCONTINUITY and a new EXT-X-MAP (none where it is empty): its encoder describes itself differently.
     pub new_map: Option<String>,
     pub program_date_time: WallTime,
     /// Listed near the live edge only.
@@ -136,7 +136,9 @@ impl Media {
         if let Some(skipped) = self.skipped_segments {
             line(&mut out, format_args!("#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}"));
         }
-        line(&mut out, format_args!("#EXT-X-MAP:URI=\"{}\"", self.map));
+        if !self.map.is_empty() {
+            line(&mut out, format_args!("#EXT-X-MAP:URI=\"{}\"", self.map));
+        }
         out
     }
 
@@ -163,11 +165,13 @@ impl Media {
         out
     }
 
-    /// The lowest that fits (section 8): EXT-X-MAP needs 6, of I-frames only 5; EXT-X-SKIP needs 9.
+    /// The lowest that fits (section 8): EXT-X-MAP needs 6, of I-frames only 5; EXT-X-SKIP needs 9; durations that are no
+    /// whole seconds need 3.
     fn version(&self) -> u32 {
         match (&self.skipped_segments, self.i_frames_only) {
             (Some(_), _) => 9,
             (None, true) => 5,
+            (None, false) if self.map.is_empty() => 3,
             (None, false) => 6,
         }
     }
@@ -269,11 +273,10 @@ impl RenditionReport {
 }
 
 fn new_map(out: &mut String, map: Option<&str>) {
-    if let Some(map) = map {
-        line(
-            out,
-            format_args!("#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"{map}\""),
-        );
+    let Some(map) = map else { return };
+    line(out, format_args!("#EXT-X-DISCONTINUITY"));
+    if !map.is_empty() {
+        line(out, format_args!("#EXT-X-MAP:URI=\"{map}\""));
     }
 }
 

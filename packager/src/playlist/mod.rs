@@ -7,7 +7,7 @@ mod media;
 mod multivariant;
 
 pub use media::{END_LIST, Media, Open, Part, Picture, RenditionReport, Segment, ServerControl};
-pub use multivariant::{Alternative, IFrameVariant, Multivariant, Variant};
+pub use multivariant::{Alternative, IFrameVariant, Multivariant, Subtitles, Variant};
 
 /// The one right Content-Type (section 4).
 pub const CONTENT_TYPE: &str = "application/vnd.apple.mpegurl";

@@ -7,6 +7,7 @@ use timeline::{Span, TICKS_PER_SECOND};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Multivariant {
     pub audio: Vec<Alternative>,
+    pub subtitles: Vec<Subtitles>,
     pub variants: Vec<Variant>,
     pub i_frames: Vec<IFrameVariant>,
 }
@@ -17,6 +18,14 @@ pub struct Alternative {
     pub name: String,
     pub language: String,
     pub channels: u32,
+    pub uri: String,
+}
+
+/// EXT-X-MEDIA:TYPE=SUBTITLES; all are in the group `text`. Players leave them off until somebody chooses one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subtitles {
+    pub name: &'static str,
+    pub language: &'static str,
     pub uri: String,
 }
 
@@ -53,7 +62,13 @@ impl Multivariant {
         for (n, alternative) in self.audio.iter().enumerate() {
             alternative.render(&mut out, n == 0);
         }
-        self.variants.iter().for_each(|variant| variant.render(&mut out));
+        self.subtitles
+            .iter()
+            .for_each(|subtitles| subtitles.render(&mut out));
+        let text = (!self.subtitles.is_empty()).then_some("text");
+        self.variants
+            .iter()
+            .for_each(|variant| variant.render(&mut out, text));
         self.i_frames.iter().for_each(|variant| variant.render(&mut out));
         out
     }
@@ -76,8 +91,19 @@ impl Alternative {
     }
 }
 
-impl Variant {
+impl Subtitles {
     fn render(&self, out: &mut String) {
+        let Subtitles { name, language, uri } = self;
+        let _ = writeln!(
+            out,
+            "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"text\",NAME=\"{name}\",LANGUAGE=\"{language}\",\
+             DEFAULT=NO,AUTOSELECT=NO,FORCED=NO,URI=\"{uri}\""
+        );
+    }
+}
+
+impl Variant {
+    fn render(&self, out: &mut String, subtitles: Option<&str>) {
         let Variant {
             bandwidth,
             average_bandwidth,
@@ -97,6 +123,9 @@ impl Variant {
         }
         if let Some(group) = self.audio {
             let _ = write!(out, ",AUDIO=\"{group}\"");
+        }
+        if let Some(group) = subtitles {
+            let _ = write!(out, ",SUBTITLES=\"{group}\"");
         }
         let _ = writeln!(out, "\n{uri}");
     }
@@ -129,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ladder_with_separate_audio() {
+    fn a_ladder_with_separate_audio_and_subtitles() {
         let variant = |bandwidth, resolution, name| Variant {
             bandwidth,
             average_bandwidth: bandwidth - 10_000,
@@ -145,6 +174,11 @@ mod tests {
                 language: "und".into(),
                 channels: 2,
                 uri: "audio/index.m3u8".into(),
+            }],
+            subtitles: vec![Subtitles {
+                name: "Chat",
+                language: "und",
+                uri: "chat/index.m3u8".into(),
             }],
             variants: vec![
                 variant(2_640_000, (1280, 720), "720p"),
@@ -167,9 +201,10 @@ mod tests {
 #EXT-X-VERSION:4
 #EXT-X-INDEPENDENT-SEGMENTS
 #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio\",LANGUAGE=\"und\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\",URI=\"audio/index.m3u8\"
-#EXT-X-STREAM-INF:BANDWIDTH=2640000,AVERAGE-BANDWIDTH=2630000,CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=30.000,AUDIO=\"audio\"
+#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"text\",NAME=\"Chat\",LANGUAGE=\"und\",DEFAULT=NO,AUTOSELECT=NO,FORCED=NO,URI=\"chat/index.m3u8\"
+#EXT-X-STREAM-INF:BANDWIDTH=2640000,AVERAGE-BANDWIDTH=2630000,CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=30.000,AUDIO=\"audio\",SUBTITLES=\"text\"
 720p/index.m3u8
-#EXT-X-STREAM-INF:BANDWIDTH=740000,AVERAGE-BANDWIDTH=730000,CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=640x360,FRAME-RATE=29.970,AUDIO=\"audio\"
+#EXT-X-STREAM-INF:BANDWIDTH=740000,AVERAGE-BANDWIDTH=730000,CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=640x360,FRAME-RATE=29.970,AUDIO=\"audio\",SUBTITLES=\"text\"
 360p/index.m3u8
 #EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=606000,CODECS=\"avc1.64001f\",RESOLUTION=640x360,URI=\"360p/iframes.m3u8\"
 "
@@ -180,6 +215,7 @@ mod tests {
     fn audio_alone() {
         let playlist = Multivariant {
             audio: vec![],
+            subtitles: vec![],
             variants: vec![Variant {
                 bandwidth: 134_000,
                 average_bandwidth: 134_000,

@@ -6,10 +6,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::middleware::Next;
-use packager::{Config, Error, Origin, Packaged, archive::Disk};
+use packager::{Config, Error, Job, Origin, Packaged, archive::Disk};
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use timeline::feed::{Policy, Producer, Record};
-use timeline::{Frame, Grid, MediaTime, PartIndex, Rendition, Span, Timeline, TrackId, WallTime};
+use timeline::{
+    Frame, Grid, MediaTime, PartIndex, Rendition, Span, TextRendition, Timeline, TrackId, WallTime,
+};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -124,14 +126,31 @@ impl Lecture {
     }
 
     pub async fn with(config: Config, grid: Grid, keep: impl Fn(&Frame) -> bool) -> Lecture {
+        Lecture::with_texts(config, grid, keep, Vec::new()).await
+    }
+
+    pub async fn with_texts(
+        config: Config,
+        grid: Grid,
+        keep: impl Fn(&Frame) -> bool,
+        texts: Vec<TextRendition>,
+    ) -> Lecture {
         let source = tokio::task::spawn_blocking(source).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let disk = Disk::open(folder.path().join("archive")).unwrap();
+        let part_hold_back_ms = config.part_hold_back_ms;
         let origin = Origin::new(config, Arc::new(disk));
         let producer = Producer::new();
         let line = producer.subscribe(Policy::Line);
         let timeline = Timeline::starting(WallTime::from_unix_millis(1_760_000_000_000));
-        let packaged = tokio::spawn(origin.package("lecture".parse().unwrap(), timeline, grid, line));
+        let on_air = origin.open(Job {
+            broadcast: "lecture".parse().unwrap(),
+            timeline,
+            grid,
+            part_hold_back_ms,
+            texts,
+        });
+        let packaged = tokio::spawn(on_air.unwrap().package(line));
         for rendition in &source.ladder {
             producer.send(Record::Rendition(rendition.clone()));
         }

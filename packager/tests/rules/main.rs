@@ -14,3 +14,4 @@ mod playlists;
 mod reader;
 #[path = "../support/mod.rs"]
 mod support;
+mod texts;

@@ -10,9 +10,18 @@ export class Backoff {
 
   /** Between half and all of the step. */
   next(): number {
-    const step = Math.min(this.longestMs, this.firstMs * 2 ** this.#attempts);
+    return this.#step(0) * (0.5 + this.random() / 2);
+  }
+
+  /** Any time up to the step, for many who come at once. It takes `servedMs` to serve them: no step is shorter. */
+  anyTime(servedMs: number): number {
+    return this.#step(servedMs) * this.random();
+  }
+
+  #step(leastMs: number): number {
+    const step = Math.min(this.longestMs, Math.max(leastMs, this.firstMs * 2 ** this.#attempts));
     this.#attempts += 1;
-    return step * (0.5 + this.random() / 2);
+    return step;
   }
 
   succeeded(): void {

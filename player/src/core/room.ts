@@ -177,14 +177,20 @@ export class Room {
     }
   }
 
-  closed(code: number): Effect[] {
+  /** `retryAfterMs`: what the server asked for. */
+  closed(code: number, retryAfterMs = 0): Effect[] {
     if (code === CLOSED.unauthorized || code === CLOSED.forbidden || code === CLOSED.unknown) {
       this.status = 'refused';
       this.refusal = this.#lastWords || (REFUSALS[code] ?? '');
       return [...this.#returned(this.refusal), ...(code === CLOSED.unauthorized ? [{ do: 'unauthorized' } as const] : [])];
     }
     this.status = 'reconnecting';
-    return [{ do: 'connect', afterMs: this.#backoff.next() + (PENALTY_MS[code] ?? 0) }];
+    return [{ do: 'connect', afterMs: retryAfterMs + this.#backoff.anyTime(this.#spread()) + (PENALTY_MS[code] ?? 0) }];
+  }
+
+  /** A full room that was cut off comes back over some seconds, not all at once. */
+  #spread(): number {
+    return (this.present ?? 0) * RETURN_MS;
   }
 
   /** False where too much is unsent already. */
@@ -354,6 +360,9 @@ const REFUSALS: Record<number, string> = {
 
 /** A close follows, for good. */
 const FINAL = ['banned', 'forbidden', 'unauthorized', 'not_found'];
+
+/** Of each who is here: a server takes a thousand in a second. */
+const RETURN_MS = 1;
 
 /** We did something wrong: come back, but not at once. */
 const PENALTY_MS: Record<number, number> = { [CLOSED.malformed]: 10_000, [CLOSED.tooBig]: 5_000, [CLOSED.rate]: 10_000 };

@@ -1,12 +1,16 @@
-/** The room's WebSocket: runs the effects of the core, and keeps at it while the page is open. */
+/** The way to the room: runs the effects of the core, and keeps at it while the page is open. */
 import { readMessages } from '../api';
+import { Carriage, type Way } from '../core/carriage';
 import { Room, type Effect } from '../core/room';
 import { parseFrame, type Action, type RoomEvent, type Say } from '../core/wire';
+import { carrier, type Carrier } from './carrier';
 
 /** Often enough to notice a dead line and to follow the clock, seldom enough to cost nothing. */
 const PING_MS = 15_000;
 /** No word for this long, pings included: the line is dead whatever the socket says. */
 const SILENCE_MS = 40_000;
+/** Whoever has no WebSocket looks this often whether there is one by now: a laptop changes networks. */
+const LOOK_MS = 300_000;
 
 export interface Returned {
   say: Say;
@@ -28,12 +32,15 @@ export interface Refused {
  */
 export class Connection extends EventTarget {
   readonly room: Room;
-  #url: string;
   #path: string;
   #token: string | undefined;
-  #socket: WebSocket | null = null;
+  #carrier: Carrier | null = null;
+  #carriage = new Carriage();
+  /** A WebSocket that is tried beside what works. */
+  #trial: Carrier | null = null;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #pinging: ReturnType<typeof setInterval> | undefined;
+  #looking: ReturnType<typeof setInterval> | undefined;
   #heardAt = 0;
   #closed = false;
   /** One's votes go round among one's tabs: the room keeps them to itself. */
@@ -44,10 +51,10 @@ export class Connection extends EventTarget {
     this.room = new Room(token);
     this.#path = path;
     this.#token = token;
-    this.#url = new URL(path, location.href).href.replace(/^http/, 'ws');
     this.#tabs = new BroadcastChannel(`lectern:${path}`);
     this.#tabs.onmessage = ({ data }: MessageEvent<Vote>) => this.#votedElsewhere(data);
     this.#pinging = setInterval(() => this.#ping(), PING_MS);
+    this.#looking = setInterval(() => this.#look(), LOOK_MS);
     addEventListener('online', this.#hurry);
     document.addEventListener('visibilitychange', this.#hurry);
     this.#connect();
@@ -83,6 +90,7 @@ export class Connection extends EventTarget {
     this.#tabs.close();
     clearTimeout(this.#retry);
     clearInterval(this.#pinging);
+    clearInterval(this.#looking);
     removeEventListener('online', this.#hurry);
     document.removeEventListener('visibilitychange', this.#hurry);
     this.#drop();
@@ -92,19 +100,42 @@ export class Connection extends EventTarget {
     clearTimeout(this.#retry);
     this.#retry = undefined;
     if (this.#closed) return;
-    const socket = new WebSocket(this.#url);
-    this.#socket = socket;
     this.#heardAt = Date.now();
-    socket.onopen = () => this.#run(this.room.opened(Date.now()));
-    socket.onmessage = ({ data }) => this.#receive(String(data));
-    socket.onclose = ({ code }) => {
-      this.#socket = null;
-      this.#run(this.room.closed(code));
-    };
+    this.#carrier = this.#open(this.#carriage.next);
+  }
+
+  /** Over a carrier that is not the one in use the room is entered as soon as it opens: it resumes where it is. */
+  #open(way: Way): Carrier {
+    let worked = false;
+    const opened: Carrier = carrier(way, this.#path, {
+      opened: () => {
+        if (this.#carrier !== opened) this.#carrier?.close();
+        this.#carrier = opened;
+        this.#run(this.room.opened(Date.now()));
+      },
+      heard: () => (this.#heardAt = Date.now()),
+      received: (data) => {
+        worked = true;
+        this.#carriage.worked(way);
+        this.#receive(data);
+      },
+      closed: (code, retryAfterMs) => {
+        if (!worked) this.#carriage.failed(way);
+        if (this.#carrier !== opened) return;
+        this.#carrier = null;
+        this.#run(this.room.closed(code, retryAfterMs));
+      },
+    });
+    return opened;
+  }
+
+  #look(): void {
+    if (this.#carrier?.way !== 'events') return;
+    this.#trial?.close();
+    this.#trial = this.#open('socket');
   }
 
   #receive(data: string): void {
-    this.#heardAt = Date.now();
     const frame = parseFrame(data);
     if (frame) this.#run(this.room.received(frame, Date.now()));
   }
@@ -120,7 +151,7 @@ export class Connection extends EventTarget {
         this.#retry = setTimeout(() => this.#connect(), effect.afterMs);
         return;
       case 'send':
-        if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(effect.frame));
+        this.#carrier?.send(effect.frame);
         return;
       case 'fetch':
         void this.#fetch(effect.range.from, effect.range.to);
@@ -177,7 +208,7 @@ export class Connection extends EventTarget {
   }
 
   #ping(): void {
-    if (this.#socket && Date.now() - this.#heardAt > SILENCE_MS) this.#lost();
+    if (this.#carrier && Date.now() - this.#heardAt > SILENCE_MS) this.#lost();
     else this.#run(this.room.ping(Date.now()));
   }
 
@@ -195,10 +226,8 @@ export class Connection extends EventTarget {
   #drop(): void {
     clearTimeout(this.#retry);
     this.#retry = undefined;
-    if (!this.#socket) return;
-    this.#socket.onclose = this.#socket.onmessage = this.#socket.onopen = null;
-    this.#socket.close(1000);
-    this.#socket = null;
+    for (const one of [this.#carrier, this.#trial]) one?.close();
+    this.#carrier = this.#trial = null;
   }
 }
 

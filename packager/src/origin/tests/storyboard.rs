@@ -57,6 +57,7 @@ impl Stage {
             timeline: Timeline::starting(WallTime::from_unix_millis(1_760_000_000_000)),
             grid: Grid::default(),
             part_hold_back_ms: Config::default().part_hold_back_ms,
+            texts: Vec::new(),
         };
         let mut on_air = origin.open(job).unwrap();
         on_air.resume().await.unwrap();
