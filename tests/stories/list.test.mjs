@@ -233,6 +233,21 @@ describe('holding still', () => {
   });
 });
 
+test('who presses beside the list keeps the focus there', async () => {
+  await open(200);
+  await page.evaluate(() => {
+    document.body.style.display = 'flex';
+    document.body.append(Object.assign(document.createElement('p'), { textContent: 'Beside' }));
+    bench.list().style.flex = '1';
+  });
+  await page.evaluate(() => bench.list().focus());
+  await page.keyboard.press('ArrowUp');
+  await page.getByText('Beside').click();
+  await say(5);
+  await atEnd(205);
+  assert.equal(await focused(), null);
+});
+
 describe('a rate that nobody can read', () => {
   test('is thinned for participants, with a note that shows all', async () => {
     await open(50, ME);
