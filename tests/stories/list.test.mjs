@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import { accessible } from '../harness/access.mjs';
 import { launch, newWindow } from '../harness/browser.mjs';
 import { serveListPage } from '../harness/list-page.mjs';
 import { until } from '../harness/until.mjs';
@@ -233,6 +234,22 @@ describe('holding still', () => {
   });
 });
 
+test('who presses beside the list keeps the focus there', async () => {
+  await open(200);
+  await page.evaluate(() => {
+    const main = document.querySelector('main');
+    main.style.display = 'flex';
+    main.append(Object.assign(document.createElement('p'), { textContent: 'Beside' }));
+    bench.list().style.flex = '1';
+  });
+  await page.evaluate(() => bench.list().focus());
+  await page.keyboard.press('ArrowUp');
+  await page.getByText('Beside').click();
+  await say(5);
+  await atEnd(205);
+  assert.equal(await focused(), null);
+});
+
 describe('a rate that nobody can read', () => {
   test('is thinned for participants, with a note that shows all', async () => {
     await open(50, ME);
@@ -326,4 +343,32 @@ describe('what is written in messages', () => {
     assert.equal(await inList("(root) => root.querySelectorAll('.body img, .body script, .body b, .body a').length"), 0);
     assert.equal(await page.title(), 'The list alone');
   });
+});
+
+describe('for everybody', () => {
+  for (const [who, you] of Object.entries({ participant: ME, host: HOST })) {
+    for (const colorScheme of ['light', 'dark']) {
+      test(`every kind of message, as a ${who} has it, ${colorScheme}`, async () => {
+        await page.emulateMedia({ colorScheme });
+        await page.evaluate((one) => {
+          bench.open(one.role === 'host' ? 'window, staff' : 'window, participant', 2, one);
+          bench.furnish(one);
+        }, you);
+        await until('its last one', () => page.getByText('On its way').isVisible());
+        await accessible(page, `messages-${who}-${colorScheme}`);
+        await button('Options').click();
+        await accessible(page, `options-${who}-${colorScheme}`);
+        await page.keyboard.press('Escape');
+        await page.evaluate(() => bench.list().focus());
+        for (let i = 0; i < 3; i++) await page.keyboard.press('ArrowUp');
+        await page.keyboard.press('Enter');
+        await until('the menu', () => page.getByRole('menu').isVisible());
+        await accessible(page, `menu-${who}-${colorScheme}`);
+        await page.keyboard.press('Escape');
+        await button('Pause chat').click();
+        await say(30);
+        await accessible(page, `paused-${who}-${colorScheme}`);
+      });
+    }
+  }
 });
