@@ -311,8 +311,7 @@ export class Room {
     else unsent.seq = seq;
     // Slow mode is for words to the room, not for those who lead it.
     if (this.you?.role === 'participant') this.slowUntil = Math.max(this.slowUntil, now + this.state.settings.slow_ms);
-    const waits: Effect[] = held === undefined ? [] : [{ do: 'held', why: held }];
-    return [...this.#took([], false), ...waits];
+    return [...this.#took([], false), held === undefined ? { do: 'done', action: unsent.say } : { do: 'held', why: held }];
   }
 
   #voted(target: number, choices: readonly number[]): Effect[] {

@@ -93,6 +93,8 @@ export class LecternRoom extends LitElement {
   #files = new Map<string, Attached>();
   #complaint = '';
   #notice = '';
+  /** For screen readers alone: others see it. */
+  #whispered = '';
   #noticeEnds: ReturnType<typeof setTimeout> | undefined;
   #whole = false;
   /** The composer was there. */
@@ -321,7 +323,7 @@ export class LecternRoom extends LitElement {
   #waiting() {
     const room = this.connection?.room;
     if (!room) return [];
-    const provisional = this.#mode === 'live' ? room.provisional.map(({ id, event }) => ({ ref: id, body: `${event.author.name}: ${event.body ?? ''}` })) : [];
+    const provisional = this.#mode === 'live' ? room.provisional.filter(({ event }) => event.author.id !== room.you?.id).map(({ id, event }) => ({ ref: id, body: `${event.author.name}: ${event.body ?? ''}` })) : [];
     return [...provisional, ...room.unsent];
   }
 
@@ -339,6 +341,7 @@ export class LecternRoom extends LitElement {
     return html`
       ${this.#complaint ? html`<div class="notice bad complaint" role="alert"><span>${this.#complaint}</span><button class="round" aria-label="Dismiss" @click=${() => this.#complain('')}>${icons.close}</button></div>` : nothing}
       <div class="told" role="status">${this.#notice ? html`<p class="notice">${this.#notice}</p>` : nothing}</div>
+      <div class="unseen" role="status">${this.#whispered}</div>
       ${closed ?? nothing}
       ${this.#reactionsRow()}
       ${this.#wrote ? this.#composer(closed !== null) : nothing}
@@ -386,7 +389,7 @@ export class LecternRoom extends LitElement {
     return html`<lectern-composer ?hidden=${!here} .limit=${room?.limits.body ?? 1000} .kinds=${kinds} .fixed=${this.#tab === 'questions' ? 'question' : null} .hint=${hint}
       .rules=${closed || staff ? NO_RULES : rulesOf(settings, this.#tab === 'questions' ? 'question' : null)} .closed=${closed} .anonymity=${settings.anonymous} .announces=${staff}
       .upload=${staff || settings.uploads === 'participants' ? this.#upload : null} .people=${this.#known} .reply=${this.#reply} .editing=${this.#editing} .slowUntil=${room?.slowUntil ?? 0}
-      @say=${this.#say} @correct=${this.#correct} @unrelate=${this.#unrelate}></lectern-composer>`;
+      @say=${this.#say} @correct=${this.#correct} @unrelate=${this.#unrelate} @orphaned=${this.#refocus}></lectern-composer>`;
   }
 
   /** Whom one can mention: those who have written under their name. */
@@ -515,6 +518,7 @@ export class LecternRoom extends LitElement {
   #done(action: Action): void {
     const words = DONE[action.type];
     if (action.type === 'edit') this.#unrelate();
+    if (action.type === 'say') this.#whisper('Sent.');
     if (words === undefined) return;
     this.#complaint = '';
     const dialog = this.#openDialog;
@@ -552,6 +556,16 @@ export class LecternRoom extends LitElement {
     this.#noticeEnds = setTimeout(() => this.#tell(''), words === '' ? 0 : NOTICE_MS);
     if (words === '') clearTimeout(this.#noticeEnds);
     this.requestUpdate();
+  }
+
+  /** Emptied before the next, so that the same words are said again. */
+  #whisper(words: string): void {
+    this.#whispered = '';
+    this.requestUpdate();
+    void this.updateComplete.then(() => {
+      this.#whispered = words;
+      this.requestUpdate();
+    });
   }
 
   #admitted(event: CustomEvent<string>): void {

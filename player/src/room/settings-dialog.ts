@@ -71,7 +71,7 @@ export class LecternSettings extends Dialog {
         <div class="pair">
           ${this.#choice('slow_ms', 'Slow mode', SLOW, (ms) => (ms === 0 ? 'Off' : `A message every ${span(ms)}`))}
           ${this.#choice('delay_ms', 'Others see a message', DELAY, (ms) => (ms === 0 ? 'at once' : `${span(ms)} later`))}
-          ${this.#choice('edit_ms', 'One’s own message can be edited for', EDIT, (ms) => (ms === 0 ? 'Never' : span(ms)))}
+          ${this.#choice('edit_ms', 'Own messages can be edited', EDIT, (ms) => (ms === 0 ? 'not at all' : `for ${span(ms)}`))}
         </div>
       </fieldset>
 
