@@ -8,9 +8,15 @@ import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { extname, join, normalize } from 'node:path';
 import { WebSocketServer } from 'ws';
+import { Room, upload } from './mock-room.mjs';
 
 const PORT = Number(process.env.PORT ?? 8080);
 const WINDOW = 2_880_000;
+/** `role.name`, as simple as a token can be. */
+const bearer = (token) => {
+  const [role, name] = (token ?? '').split('.');
+  return role ? { id: `t-${name}`, name, role } : { id: 'viewer', name: '', role: 'viewer' };
+};
 const media = mkdtempSync(join(tmpdir(), 'lectern-mock-'));
 const dist = join(import.meta.dirname, '../dist');
 const origin = Date.now();
@@ -21,6 +27,7 @@ const broadcasts = [
   { id: 'topology', title: 'Point-set Topology', state: 'waiting', on_air: false, origin: null, duration: null },
   { id: 'optics', title: 'Wave Optics, Lecture 7', state: 'ended', on_air: false, origin, duration: 60 * 90_000 },
   { id: 'history', title: 'The Printing Press and the University', state: 'ended', on_air: false, origin: origin - 90 * HOUR_MS, duration: 4_980 * 90_000 },
+  ...['moderated', 'questions', 'reactions', 'silent', 'slow'].map((id) => ({ id, title: `A room that is ${id}`, state: 'live', on_air: true, origin, duration: null })),
 ].map((broadcast) => ({ ...broadcast, guests: true, hls: `/broadcasts/${broadcast.id}/index.m3u8`, room: `/rooms/${broadcast.id}`, chat: `/broadcasts/${broadcast.id}/chat/index.json`, recording: broadcast.state === 'ended' ? `/broadcasts/${broadcast.id}/recording.mp4` : null }));
 if (process.env.EMPTY) broadcasts.length = 0;
 
@@ -42,42 +49,58 @@ const lines = [
   [3, 'So a rotation by 90° has complex eigenvalues?\nI get ±i.'],
 ];
 
-class Room {
-  events = [];
-  sockets = new Set();
-  add(author, body, at = Math.max(0, (Date.now() - origin) * 90)) {
-    const event = { seq: this.events.length + 1, at, sent: Date.now(), author, kind: 'text', body };
-    this.events.push(event);
-    this.tell({ type: 'events', events: [event] });
-    return event;
-  }
-  remove(author, target) {
-    const text = this.events.find(({ seq }) => seq === target);
-    Object.assign(text, { deleted: true, body: undefined });
-    const event = { seq: this.events.length + 1, at: 0, sent: Date.now(), author, kind: 'delete', target };
-    this.events.push(event);
-    this.tell({ type: 'events', events: [event] });
-    return event;
-  }
-  tell(frame) {
-    for (const socket of this.sockets) socket.send(JSON.stringify(frame));
-  }
-  get texts() {
-    return this.events.filter(({ kind, deleted }) => kind === 'text' && !deleted);
-  }
-}
-
-const rooms = new Map(broadcasts.map(({ id }) => [id, new Room()]));
+const rooms = new Map(broadcasts.map((broadcast) => [broadcast.id, new Room(() => broadcast)]));
+const say = (room, [who, body], more = {}, at) => room.add({ author: people[who], kind: 'text', body, ...more }, undefined, at);
 for (let i = 0; i < 8 && broadcasts.length; i += 1) {
-  const [who, body] = lines[i];
-  rooms.get('optics').add(people[who], body, (2 + i * 5) * 90_000);
-  if (i < 5) rooms.get('linear-algebra').add(people[who], body, 0);
+  say(rooms.get('optics'), lines[i], {}, (2 + i * 5) * 90_000);
+  if (i < 5) for (const { id, state } of broadcasts) if (state === 'live') say(rooms.get(id), lines[i], {}, 0);
 }
+if (broadcasts.length) furnish();
 let said = 0;
-setInterval(() => {
-  const [who, body] = lines[said++ % lines.length];
-  rooms.get('linear-algebra')?.add(people[who], body);
-}, Number(process.env.EVERY ?? 4_000));
+const every = Number(process.env.EVERY ?? 4_000);
+if (every > 0) setInterval(() => say(rooms.get('linear-algebra'), lines[said++ % lines.length]), every);
+
+/** One room of everything, and one of each mode. */
+function furnish() {
+  const [ana, bo, host, mei, ta] = people;
+  for (const id of ['linear-algebra', 'optics']) {
+    const room = rooms.get(id);
+    const at = id === 'optics' ? (s) => s * 90_000 : () => 0;
+    const votes = (seq, n, choice = () => [0]) => {
+      for (let i = 0; i < n; i += 1) room.ask({ id: `voter-${i}`, role: 'participant' }, { type: 'vote', ref: 'v', target: seq, choices: choice(i) });
+    };
+    const ask = (author, body, votes_, s) => votes(room.add({ author, kind: 'text', body, question: true }, undefined, at(s)).seq, votes_);
+    ask(mei, 'Why is the characteristic polynomial always of degree n?', 3, 4);
+    ask(bo, 'Do similar matrices have the same eigenvectors, or only the same eigenvalues?', 12, 6);
+    ask(ana, 'Will this be in the exam?', 7, 9);
+    const answered = room.state.questions[2].message.seq;
+    room.add({ author: host, kind: 'question', target: answered, state: 'answered' }, undefined, at(14));
+    const notes = say(room, [4, 'The notes for today: https://example.edu/la1/notes.pdf (section 5.1)'], {}, at(10));
+    room.add({ author: ta, kind: 'pin', target: notes.seq, message: notes }, undefined, at(11));
+    const quiz = room.add({ author: host, kind: 'poll', question: 'Which of these is an eigenvalue of the identity?', options: ['0', '1', '−1', 'Every number'], multiple: false, quiz: true, results: 'closed', closes: null }, undefined, at(15));
+    room.quizzes.set(quiz.seq, [1]);
+    votes(quiz.seq, 31, (i) => [[1, 1, 3, 1, 0][i % 5]]);
+    room.add({ author: host, kind: 'close', ...room.tally(quiz.seq), right: [1] }, undefined, at(25));
+    const poll = room.add({ author: host, kind: 'poll', question: 'How is the pace?', options: ['Too slow', 'Just right', 'Too fast'], multiple: false, quiz: false, results: 'live', closes: null }, undefined, at(30));
+    votes(poll.seq, 24, (i) => [[1, 1, 2, 1, 1, 0][i % 6]]);
+    room.add({ author: mei, kind: 'hand', raised: true }, undefined, at(32));
+    room.add({ author: bo, kind: 'hand', raised: true }, undefined, at(33));
+    if (id === 'optics') continue;
+    room.add({ author: bo, kind: 'text', body: 'Buy cheap diplomas at https://diplomas.example', held: 'link' }, (you) => you.role === 'host' || you.role === 'moderator');
+    room.add({ author: mei, kind: 'text', body: 'Could somebody explain that in plain words? I am lost.', to: 'staff' }, (you) => you.id === mei.id || you.role === 'host' || you.role === 'moderator');
+    room.add({ author: ana, kind: 'report', target: room.texts[3].seq, reason: 'Off topic' }, (you) => you.role === 'host' || you.role === 'moderator');
+    room.add({ author: host, kind: 'text', body: 'Ten minutes break, we go on at 11:05.', announcement: true });
+  }
+  const modes = {
+    moderated: { messages: 'moderated' },
+    questions: { messages: 'off' },
+    reactions: { messages: 'off', questions: false, private: false },
+    silent: { messages: 'off', questions: false, private: false, reactions: false, hands: false },
+    slow: { slow_ms: 30_000, anonymous: 'staff', uploads: 'participants' },
+  };
+  for (const [id, set] of Object.entries(modes)) rooms.get(id).ask(host, { type: 'settings', ref: 's', set });
+  rooms.get('moderated').add({ author: bo, kind: 'text', body: 'Is this the right room for the tutorial?', held: 'moderated' }, (you) => you.role === 'host' || you.role === 'moderator' || you.id === bo.id);
+}
 
 const json = (response, status, body) => response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(body));
 const problem = (response, status, detail) => response.writeHead(status, { 'Content-Type': 'application/problem+json' }).end(JSON.stringify({ type: 'about:blank', title: 'Problem', status, detail }));
@@ -104,6 +127,7 @@ const server = createServer((request, response) => {
       request.on('data', (chunk) => (body += chunk)).on('end', () => json(response, 201, { token: `participant.${JSON.parse(body).name}`, name: JSON.parse(body).name }));
       return;
     }
+    if (fifth === 'room') return manage(request, response, rooms.get(fourth), pathname.split('/').slice(6));
     if (fifth === 'end') {
       Object.assign(broadcast, { state: 'ended', duration: (Date.now() - origin) * 90 });
       rooms.get(fourth).tell({ type: 'line', state: 'ended', origin, duration: broadcast.duration });
@@ -111,50 +135,52 @@ const server = createServer((request, response) => {
     return json(response, 200, broadcast);
   }
   if (first === 'broadcasts' && third === 'chat') return replay(response, rooms.get(second), fourth);
-  if (first === 'broadcasts') return file(response, media, second === 'linear-algebra' ? `live/${[third, fourth].filter(Boolean).join('/')}` : `vod/${[third, fourth].filter(Boolean).join('/')}`);
+  if (first === 'broadcasts') return file(response, media, broadcasts.find(({ id }) => id === second)?.state === 'live' ? `live/${[third, fourth].filter(Boolean).join('/')}` : `vod/${[third, fourth].filter(Boolean).join('/')}`);
   if (first === 'rooms' && third === 'messages') {
     const [from, to] = [Number(searchParams.get('from')), Number(searchParams.get('to'))];
-    return json(response, 200, { epoch: 'mock', events: rooms.get(second).events.filter(({ seq }) => seq >= from && seq <= to) });
+    return json(response, 200, { epoch: 'mock', from, to, events: rooms.get(second).page(from, to, bearer(request.headers.authorization?.slice(7))) });
+  }
+  if (first === 'rooms' && third === 'files') {
+    let size = 0;
+    const name = searchParams.get('name') ?? 'file';
+    request.on('data', (chunk) => (size += chunk.length)).on('end', () => {
+      const type = FILES[extname(name).toLowerCase()];
+      if (type) json(response, 201, upload(name, type, size));
+      else problem(response, 415, `Files of this kind are not taken: ${name}`);
+    });
+    return;
   }
   if (first === 'whip') return problem(response, 503, 'The stand-in takes no publishers.');
   file(response, dist, first === 'watch' || first === 'studio' ? `${first}.html` : pathname === '/' ? 'index.html' : pathname);
 });
 
+const FILES = { '.png': 'image/png', '.jpg': 'image/jpeg', '.pdf': 'application/pdf', '.txt': 'text/plain', '.csv': 'text/csv' };
+
 function replay(response, room, name) {
-  const chunks = [...new Set(room.texts.map(({ at }) => Math.floor(at / WINDOW)))].map((n) => {
-    const events = room.texts.filter(({ at }) => Math.floor(at / WINDOW) === n).sort((a, b) => a.at - b.at || a.seq - b.seq);
-    return { n, name: `${n}.${events.length}.json`, count: events.length, events };
-  });
-  if (name === 'index.json') return json(response, 200, { v: 1, epoch: 'mock', window: WINDOW, chunks: chunks.map(({ n, name, count }) => ({ n, name, count })) });
+  const chunks = room.chunks();
+  if (name === 'index.json') return json(response, 200, { v: 2, epoch: 'mock', window: WINDOW, chunks: chunks.map(({ n, name, count }) => ({ n, name, count })) });
   const chunk = chunks.find((one) => one.name === name);
-  return chunk ? json(response, 200, { v: 1, n: chunk.n, from: chunk.n * WINDOW, to: (chunk.n + 1) * WINDOW, events: chunk.events }) : problem(response, 404, 'no such chunk');
+  return chunk ? json(response, 200, chunk) : problem(response, 404, 'no such chunk');
+}
+
+/** The room over REST. */
+function manage(request, response, room, [what]) {
+  if (what === 'export') return response.writeHead(200, { 'Content-Type': 'text/plain' }).end(room.texts.map(({ author, body }) => `${author.name}: ${body}`).join('\n'));
+  if (what === 'people' && request.method === 'DELETE') return response.writeHead(204).end();
+  return json(response, 200, { epoch: 'mock', seq: room.entries.length, state: { ...room.state, settings: { ...room.state.settings, words: room.words ?? [{ word: 'pineapple', verdict: 'reject' }] } } });
 }
 
 new WebSocketServer({ server }).on('connection', (socket, request) => {
-  const id = request.url.split('/')[2];
-  const room = rooms.get(id);
+  const room = rooms.get(request.url.split('/')[2]);
   if (!room) return socket.close(4004);
-  const broadcast = broadcasts.find((one) => one.id === id);
-  let you = { id: 'viewer', name: '', role: 'viewer' };
-  const send = (frame) => socket.send(JSON.stringify(frame));
+  let you = bearer();
   socket.on('message', (data) => {
     const frame = JSON.parse(data);
-    if (frame.type === 'join') {
-      const [role, name] = (frame.token ?? '').split('.');
-      if (role) you = { id: `t-${name}`, name, role };
-      const events = room.events.filter(({ seq }) => seq > (frame.resume?.seq ?? 0));
-      room.sockets.add(socket);
-      send({ type: 'joined', epoch: 'mock', seq: room.events.length, you, now: Date.now(), line: broadcast, limits: { body: 200 }, events, resumed: Boolean(frame.resume) });
-      return send({ type: 'presence', count: 41 + room.sockets.size });
-    }
-    if (frame.type === 'ping') return send({ type: 'pong', now: Date.now() });
-    if (frame.type === 'delete') return send({ type: 'ack', ref: frame.ref, ...room.remove(you, frame.seq) });
-    if (frame.type !== 'say') return undefined;
-    if (/slow/.test(frame.body)) return send({ type: 'refused', ref: frame.ref, code: 'rate', message: 'You are writing faster than the room allows.', retry_after_ms: 6000 });
-    const { seq, at } = room.add(you, frame.body, frame.playing === null ? undefined : Math.max(0, Math.round((frame.playing - origin) * 90)));
-    return send({ type: 'ack', ref: frame.ref, seq, at });
+    if (frame.type === 'join') return room.join(socket, (you = bearer(frame.token)), frame.resume);
+    const answer = frame.type === 'ping' ? { type: 'pong', now: Date.now() } : room.ask(you, frame);
+    if (answer) socket.send(JSON.stringify(answer));
   });
-  socket.on('close', () => room.sockets.delete(socket));
+  socket.on('close', () => room.leave(socket));
 });
 
 /** Two rungs and sound; `live` in real time, `vod` at once. */

@@ -1,5 +1,5 @@
 /** Lectern's REST interface, as far as these pages need it. */
-import { parseChunk, parseEvents, parseIndex, type ReplayChunk, type ReplayIndex, type RoomEvent } from './core/wire';
+import { parseChunk, parseIndex, parsePage, parseSettings, type Attached, type Page, type ReplayChunk, type ReplayIndex, type Settings } from './core/wire';
 import type { Ticks, WallMs } from './core/time';
 
 export interface Broadcast {
@@ -55,15 +55,55 @@ export const admitGuest = async (id: string, name: string): Promise<{ token: str
     body: JSON.stringify({ name }),
   })) as { token: string; name: string };
 
-export async function readMessages(room: string, from: number, to: number): Promise<{ epoch: string; events: RoomEvent[] }> {
-  const answer = (await json(`${room}/messages?from=${from}&to=${to}`)) as { epoch: unknown; events: unknown };
-  return { epoch: String(answer.epoch), events: parseEvents(answer.events) };
+export async function readMessages(room: string, from: number, to: number, token: string | undefined): Promise<Page> {
+  return parsePage(await json(`${room}/messages?from=${from}&to=${to}`, { headers: bearer(token) }), { from, to });
 }
 
 export async function readReplayIndex(url: string): Promise<ReplayIndex> {
   const index = parseIndex(await json(url));
   if (!index) throw new Problem(502, 'The replay of the room cannot be read.', null);
   return index;
+}
+
+const bearer = (token: string | undefined): Record<string, string> => (token === undefined ? {} : { Authorization: `Bearer ${token}` });
+
+/** With the word lists, which only staff get and no socket carries. */
+export async function readSettings(id: string, token: string | undefined): Promise<Settings> {
+  const answer = (await json(`${API}/${id}/room`, { headers: bearer(token) })) as { state?: { settings?: unknown } };
+  return parseSettings(answer.state?.settings);
+}
+
+export const EXPORTS = { csv: 'Table (CSV)', txt: 'Text', vtt: 'Subtitles (WebVTT)', ndjson: 'Everything (NDJSON)' } as const;
+
+/** What was said in the room, as a file. */
+export async function exportRoom(id: string, format: keyof typeof EXPORTS, token: string | undefined): Promise<Blob> {
+  const response = await ask(`${API}/${id}/room/export?format=${format}`, { headers: bearer(token), signal: AbortSignal.timeout(60_000) });
+  return response.blob();
+}
+
+/** All that a person wrote is gone: record, replay, attachments. */
+export async function erasePerson(id: string, person: string, token: string | undefined): Promise<void> {
+  await ask(`${API}/${id}/room/people/${encodeURIComponent(person)}`, { method: 'DELETE', headers: bearer(token), signal: AbortSignal.timeout(30_000) });
+}
+
+/** `progress`: the part that is sent, 0 to 1. (`fetch` does not tell.) */
+export function uploadFile(room: string, file: File, token: string | undefined, progress: (part: number) => void, signal: AbortSignal): Promise<Attached> {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open('POST', `${room}/files?name=${encodeURIComponent(file.name)}`);
+    for (const [name, value] of Object.entries(bearer(token))) request.setRequestHeader(name, value);
+    request.responseType = 'json';
+    request.upload.onprogress = ({ loaded, total }) => progress(total > 0 ? loaded / total : 0);
+    request.onerror = () => reject(new Problem(0, 'The file could not be sent.', null));
+    request.onabort = () => reject(new DOMException('', 'AbortError'));
+    request.onload = () => {
+      const answer = (request.response ?? {}) as Partial<Attached> & { detail?: string; title?: string };
+      if (request.status < 300 && answer.id !== undefined) resolve(answer as Attached);
+      else reject(new Problem(request.status, answer.detail ?? answer.title ?? `The server answered ${request.status}.`, null));
+    };
+    signal.addEventListener('abort', () => request.abort());
+    request.send(file);
+  });
 }
 
 /** A chunk stands beside its index. */

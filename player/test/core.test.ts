@@ -1,11 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { Announcer } from '../src/core/announcer';
 import { Backoff } from '../src/core/backoff';
 import { ServerClock } from '../src/core/clock';
 import { isRewound } from '../src/core/edge';
-import { bitrate, clockTime, duration, initials, latency } from '../src/core/format';
-import { pieces } from '../src/core/links';
-import type { Message } from '../src/core/message';
+import { bitrate, bytes, clockTime, duration, initials, latency } from '../src/core/format';
 import { trickleFragment } from '../src/core/sdp';
 import { ticksAt, wallAt } from '../src/core/time';
 import { reading, upstream } from '../src/core/upstream';
@@ -52,37 +49,13 @@ describe('the live edge', () => {
   });
 });
 
-describe('the announcer', () => {
-  const message = (name: string, body: string | null): Message => ({ seq: 1, at: 0, sent: 0, author: { id: name, name, role: 'participant' }, body });
-
-  test('says one message whole and sums up many, at most every five seconds', () => {
-    const announcer = new Announcer();
-    announcer.add([message('Ana', 'Why?')]);
-    expect(announcer.due(0)).toBe('Ana: Why?');
-    announcer.add([message('Bo', 'a'), message('Cy', null), message('Di', 'b')]);
-    expect(announcer.due(4_999)).toBeNull();
-    expect(announcer.due(5_000)).toBe('2 new messages. Di: b');
-    expect(announcer.due(20_000)).toBeNull();
-  });
-});
-
-describe('links', () => {
-  test.each([
-    ['see https://a.org/x?y=1, ok', [{ text: 'see ' }, { text: 'https://a.org/x?y=1', href: 'https://a.org/x?y=1' }, { text: ', ok' }]],
-    ['(https://en.wikipedia.org/wiki/Ring_(mathematics))', [{ text: '(' }, { text: 'https://en.wikipedia.org/wiki/Ring_(mathematics)', href: 'https://en.wikipedia.org/wiki/Ring_(mathematics)' }, { text: ')' }]],
-    ['javascript:alert(1) data:text/html,x', [{ text: 'javascript:alert(1) data:text/html,x' }]],
-    ['<img src=x onerror=alert(1)>', [{ text: '<img src=x onerror=alert(1)>' }]],
-    ['http://', [{ text: 'http://' }]],
-    ['', []],
-  ])('of %j', (text, expected) => expect(pieces(text)).toEqual(expected));
-});
-
 describe('numbers', () => {
   test('are written as people read them', () => {
     expect([0, 59.9, 61, 3600, 3671].map(clockTime)).toEqual(['0:00', '0:59', '1:01', '1:00:00', '1:01:11']);
     expect([20, 61, 3900].map(duration)).toEqual(['20 s', '1 min', '1 h 5 min']);
     expect([latency(1449), latency(-5)]).toEqual(['1.4 s', '0.0 s']);
     expect([bitrate(640.4), bitrate(2449)]).toEqual(['640 kbit/s', '2.4 Mbit/s']);
+    expect([999, 12_345, 3_400_000].map(bytes)).toEqual(['999 B', '12 kB', '3.4 MB']);
     expect(['Ana', 'Ana María Ruiz', '  ', '😀 x', 'Jonas (TA)'].map(initials)).toEqual(['A', 'AR', '', 'X', 'JT']);
   });
 });
@@ -102,9 +75,11 @@ describe('waiting', () => {
 
 describe('the wire', () => {
   test('skips what it does not understand, and keeps the rest of a batch', () => {
-    expect(parseFrame('{"type":"events","events":[{"seq":1,"kind":"wave"},{"seq":2,"kind":"delete","target":1},{"kind":"text"}]}')).toEqual({
+    expect(parseFrame('{"type":"events","from":1,"to":3,"events":[{"seq":1,"kind":"wave"},{"seq":2,"at":0,"sent":9,"kind":"delete","target":1},{"kind":"text"}]}')).toEqual({
       type: 'events',
-      events: [{ seq: 2, kind: 'delete', target: 1 }],
+      from: 1,
+      to: 3,
+      events: [{ seq: 2, at: 0, sent: 9, kind: 'delete', target: 1 }],
     });
     for (const bad of ['', 'null', '[]', '{}', '{"type":"ack"}', '{"type":"joined"}', '{"type":"later"}', '{"type":"presence","count":"many"}']) {
       expect(parseFrame(bad)).toBeNull();

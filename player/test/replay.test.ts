@@ -16,7 +16,7 @@ class Recorded {
       const own = events.filter(({ at }) => Math.floor(at / WINDOW) === n);
       const ref = { n, name: `${n}.${generation}.json`, count: own.length };
       this.refs.push(ref);
-      this.chunks.set(ref.name, { n, events: own });
+      this.chunks.set(ref.name, { n, state: null, events: own });
     }
     this.refs.sort((a, b) => a.n - b.n);
   }
@@ -119,7 +119,7 @@ describe('replay', () => {
 
   test('forgets what is deleted, also where the chunk still holds it', () => {
     const [replay, recorded] = opened(lecture, 3600);
-    replay.add([{ seq: 10, kind: 'delete', target: 2 }]);
+    replay.add([{ seq: 10, at: 0, sent: 0, kind: 'delete', target: 2 }]);
     expect(seqs(replay, 1000)).toEqual([1, 3]);
     recorded.serve(replay, 0);
     expect(seqs(replay, 1000)).toEqual([1, 3]);

@@ -5,9 +5,26 @@
  */
 import { Backoff } from './backoff';
 import { ServerClock } from './clock';
-import { Log, type Range } from './log';
+import { Log } from './log';
 import type { WallMs } from './time';
-import type { ClientFrame, Limits, Line, Person, RoomEvent, ServerFrame } from './wire';
+import { foldAll, tallied, voted } from './state';
+import {
+  EMPTY,
+  type Action,
+  type ClientFrame,
+  type Hand,
+  type Limits,
+  type Line,
+  type Measure,
+  type Page,
+  type Person,
+  type RoomEvent,
+  type Say,
+  type ServerFrame,
+  type State,
+  type Stretch,
+  type Unplaced,
+} from './wire';
 
 /** Close codes of the room's wire that say why. */
 export const CLOSED = { malformed: 4000, unauthorized: 4001, forbidden: 4003, unknown: 4004, slow: 4008, tooBig: 4009, rate: 4010 } as const;
@@ -16,18 +33,28 @@ export const CLOSED = { malformed: 4000, unauthorized: 4001, forbidden: 4003, un
 const OUTBOX = 20;
 /** One older page on demand, and one fetch of a gap. */
 const PAGE = 100;
+/** Asked and not answered: far more than hands can press. */
+const ASKED = 50;
+/** Shown without a place while the common order is out of reach. */
+const PROVISIONAL = 200;
 
 export type Status = 'connecting' | 'joined' | 'reconnecting' | 'refused';
 
 export type Effect =
   | { do: 'connect'; afterMs: number }
   | { do: 'send'; frame: ClientFrame }
-  | { do: 'fetch'; range: Range }
+  | { do: 'fetch'; range: Stretch }
   /** Call `retry` then. */
-  | { do: 'refetch'; range: Range; afterMs: number }
+  | { do: 'refetch'; range: Stretch; afterMs: number }
   /** The text goes back to its writer. */
-  | { do: 'return'; body: string; code: string; message: string; retryAfterMs: number }
+  | { do: 'return'; say: Say; code: string; message: string; retryAfterMs: number }
+  /** Said, but it has to wait. */
+  | { do: 'held'; why: string }
+  | { do: 'done'; action: Action }
+  | { do: 'refused'; action: Action; code: string; message: string; retryAfterMs: number }
   | { do: 'complain'; message: string }
+  /** One's own vote, for one's other tabs. */
+  | { do: 'voted'; target: number; choices: readonly number[] }
   /** Events in order, for whoever keeps them by position. */
   | { do: 'publish'; events: readonly RoomEvent[]; fresh: boolean }
   /** The token is no good (any more). */
@@ -36,7 +63,7 @@ export type Effect =
 export interface Unsent {
   ref: string;
   body: string;
-  playing: WallMs | null;
+  say: Say;
   /** Known once the server took it; it is shown until its event comes. */
   seq: number | null;
 }
@@ -48,12 +75,22 @@ export class Room {
   you: Person | null = null;
   line: Line | null = null;
   limits: Limits = { body: 1000 };
+  /** How the room stands. */
+  state: State = EMPTY;
   present: number | null = null;
+  /** Who is there, as far as staff asked. */
+  roster: { count: number; people: Hand[] } | null = null;
+  /** Taken by this node of the server, without a place in the order yet. */
+  provisional: { id: string; event: Unplaced }[] = [];
+  /** What staff decided about oneself. */
+  sanction: { what: Measure; until: WallMs | null } | null = null;
+  /** Slow mode: nothing is taken before, on the local clock. */
+  slowUntil: WallMs = 0;
   unsent: Unsent[] = [];
   readonly log = new Log();
   readonly clock = new ServerClock();
   #epoch: string | null = null;
-  #deletes = new Map<string, number>();
+  #pending = new Map<string, Action>();
   #refs = 0;
   #asked: WallMs = 0;
   #token: string | undefined;
@@ -61,9 +98,14 @@ export class Room {
   readonly #backoff: Backoff;
   readonly #fetchBackoff: Backoff;
   /** Gaps that are being fetched, or wait to be fetched again. */
-  #fetching: Range[] = [];
+  #fetching: Stretch[] = [];
   /** When we came, on the server's clock: what was sent before is history. */
   #since: WallMs = 0;
+  /** The state is as of this event; what came behind a gap waits until the gap is filled. */
+  #folded = 0;
+  #toFold: RoomEvent[] = [];
+  /** What the server said before it closed for good. */
+  #lastWords = '';
 
   constructor(token: string | undefined, random: () => number = Math.random) {
     this.#token = token;
@@ -80,6 +122,7 @@ export class Room {
   /** A new identity, from the next join on. */
   identify(token: string | undefined): void {
     this.#token = token;
+    this.#lastWords = '';
     this.status = 'connecting';
   }
 
@@ -99,20 +142,34 @@ export class Room {
       case 'joined':
         return this.#joined(frame, now);
       case 'events':
-        this.log.append(frame.events);
+        this.log.append(frame, frame.events);
+        this.#fold(frame.events);
         return [...this.#fetches(), ...this.#took(frame.events, frame.events.some((event) => this.#isFresh(event)))];
       case 'ack':
-        return this.#acknowledged(frame.ref, frame.seq);
+        return this.#acknowledged(frame, now);
       case 'refused':
-        return this.#refused(frame);
+        return this.#refused(frame, now);
       case 'gap':
         this.log.skipped({ from: frame.from, to: frame.to });
         return this.#fetches();
       case 'line':
         this.line = frame;
         return [];
+      case 'tally':
+        this.state = frame.tallies.reduce(tallied, this.state);
+        return [];
       case 'presence':
         this.present = frame.count;
+        return [];
+      case 'roster':
+        this.#pending.delete(frame.ref);
+        this.roster = { count: frame.count, people: frame.people };
+        return [];
+      case 'provisional':
+        this.provisional = [...this.provisional, { id: frame.id, event: frame.event }].slice(-PROVISIONAL);
+        return [];
+      case 'settled':
+        this.provisional = this.provisional.filter(({ id }) => id !== frame.id);
         return [];
       case 'pong':
         this.clock.observe(this.#asked, now, frame.now);
@@ -124,7 +181,7 @@ export class Room {
   closed(code: number, retryAfterMs = 0): Effect[] {
     if (code === CLOSED.unauthorized || code === CLOSED.forbidden || code === CLOSED.unknown) {
       this.status = 'refused';
-      this.refusal = REFUSALS[code] ?? '';
+      this.refusal = this.#lastWords || (REFUSALS[code] ?? '');
       return [...this.#returned(this.refusal), ...(code === CLOSED.unauthorized ? [{ do: 'unauthorized' } as const] : [])];
     }
     this.status = 'reconnecting';
@@ -137,56 +194,74 @@ export class Room {
   }
 
   /** False where too much is unsent already. */
-  say(body: string, playing: WallMs | null): { taken: boolean; effects: Effect[] } {
+  say(say: Omit<Say, 'type'>): { taken: boolean; effects: Effect[] } {
     if (this.unsent.length >= OUTBOX) return { taken: false, effects: [] };
-    const unsent: Unsent = { ref: this.#ref(), body, playing, seq: null };
+    const unsent: Unsent = { ref: this.#ref(), body: say.body, say: { type: 'say', ...say }, seq: null };
     this.unsent.push(unsent);
     return { taken: true, effects: this.status === 'joined' ? [sayOf(unsent)] : [] };
   }
 
-  delete(seq: number): Effect[] {
-    if (this.status !== 'joined') return [{ do: 'complain', message: 'Not connected: the message was not deleted.' }];
+  /** Anything but words. It is done when the room says so; until then it is asked again after each break. */
+  ask(action: Exclude<Action, Say>): Effect[] {
+    if (this.status !== 'joined') return [{ do: 'refused', action, code: 'offline', message: 'Not connected. Try again when the connection is back.', retryAfterMs: 0 }];
+    if (this.#pending.size >= ASKED) return [{ do: 'refused', action, code: 'rate', message: 'The room does not answer. Wait a moment.', retryAfterMs: 0 }];
     const ref = this.#ref();
-    this.#deletes.set(ref, seq);
-    return [send({ type: 'delete', ref, seq })];
+    // A reaction is answered only if it is refused, and is worth nothing later.
+    if (action.type !== 'react') this.#pending.set(ref, action);
+    return [send({ ...action, ref })];
+  }
+
+  /** The same person voted in another tab. */
+  votedElsewhere(target: number, choices: readonly number[]): void {
+    this.state = voted(this.state, target, choices);
   }
 
   /** The page of history before what we have, if there is one. */
-  earlier(): Range | null {
+  earlier(): Stretch | null {
     const { low } = this.log;
     return this.#epoch === null || low <= 1 ? null : { from: Math.max(1, low - PAGE), to: low - 1 };
   }
 
   /** The answer to a fetch, which may be a first page of it; an answer of another epoch is of no use. */
-  fetched(range: Range, epoch: string, events: readonly RoomEvent[]): Effect[] {
+  fetched(range: Stretch, { epoch, events, ...page }: Page): Effect[] {
     if (epoch !== this.#epoch) return [];
     this.#fetchBackoff.succeeded();
     this.#settle(range);
-    this.log.filled(range, events);
+    this.log.filled(range, page, events);
+    this.#fold(events);
     return [...this.#fetches(), ...this.#took(events, false)];
   }
 
   /** A gap is asked for again; older history when somebody wants it again. */
-  fetchFailed(range: Range): Effect[] {
+  fetchFailed(range: Stretch): Effect[] {
     const missing = this.#fetching.some((one) => same(one, range));
     return missing ? [{ do: 'refetch', range, afterMs: this.#fetchBackoff.next() }] : [];
   }
 
-  retry(range: Range): Effect[] {
+  retry(range: Stretch): Effect[] {
     this.#settle(range);
     return this.#fetches();
   }
 
-  #settle(range: Range): void {
+  #settle(range: Stretch): void {
     this.#fetching = this.#fetching.filter((one) => !same(one, range));
   }
 
   /** For every gap that nobody is fetching yet. */
   #fetches(): Effect[] {
-    const asked = (gap: Range) => this.#fetching.some(({ from, to }) => from <= gap.from && gap.to <= to);
+    const asked = (gap: Stretch) => this.#fetching.some(({ from, to }) => from <= gap.from && gap.to <= to);
     const wanted = this.log.gaps.filter((gap) => !asked(gap));
     this.#fetching.push(...wanted);
     return wanted.map((range) => ({ do: 'fetch', range }));
+  }
+
+  /** The state goes on in the order of the room. */
+  #fold(events: readonly RoomEvent[]): void {
+    const upTo = this.log.resumeAt;
+    const waiting = [...this.#toFold, ...events].filter(({ seq }) => seq > this.#folded).sort((a, b) => a.seq - b.seq);
+    this.state = foldAll(this.state, waiting.filter(({ seq }) => seq <= upTo));
+    this.#toFold = waiting.filter(({ seq }) => seq > upTo);
+    this.#folded = Math.max(this.#folded, upTo);
   }
 
   #joined(frame: Extract<ServerFrame, { type: 'joined' }>, now: WallMs): Effect[] {
@@ -194,50 +269,80 @@ export class Room {
     this.#backoff.succeeded();
     const resumed = frame.resumed && frame.epoch === this.#epoch;
     if (resumed) this.log.resumed(frame.events, frame.seq);
-    else this.log.restart(frame.events, frame.seq);
+    else this.log.restart({ from: frame.from, to: frame.seq }, frame.events);
+    [this.state, this.#folded, this.#toFold] = [frame.state, frame.seq, []];
     this.#epoch = frame.epoch;
     this.status = 'joined';
     this.you = frame.you;
     this.line = frame.line;
     this.limits = frame.limits;
-    this.#deletes.clear();
     this.#fetching = [];
-    if (!resumed) this.#since = frame.now;
+    this.provisional = [];
+    if (!resumed) [this.#since, this.sanction] = [frame.now, null];
     const published = this.#took(frame.events, resumed);
-    return [...published, ...this.unsent.filter((unsent) => unsent.seq === null).map(sayOf)];
+    const again = [...this.#pending].map(([ref, action]) => send({ ...action, ref }));
+    return [...published, ...again, ...this.unsent.filter((unsent) => unsent.seq === null).map(sayOf)];
   }
 
   #isFresh(event: RoomEvent): boolean {
-    return event.kind === 'delete' || event.sent >= this.#since;
+    return event.kind !== 'text' || event.sent >= this.#since;
   }
 
   /** Events arrived: what of the unsent is among them is sent. */
   #took(events: readonly RoomEvent[], fresh: boolean): Effect[] {
+    for (const event of events) if (event.kind === 'sanction' && event.person.id === this.you?.id) this.#sanctioned(event.what, event.until ?? null);
     this.unsent = this.unsent.filter(({ seq }) => seq === null || !this.log.has(seq));
     return events.length > 0 ? [{ do: 'publish', events, fresh }] : [];
   }
 
-  #acknowledged(ref: string, seq: number): Effect[] {
-    this.#deletes.delete(ref);
+  #sanctioned(what: Measure, until: WallMs | null): void {
+    this.sanction = what === 'lift' ? null : { what, until };
+  }
+
+  #acknowledged({ ref, seq, held }: Extract<ServerFrame, { type: 'ack' }>, now: WallMs): Effect[] {
+    const action = this.#pending.get(ref);
+    if (action) {
+      this.#pending.delete(ref);
+      return [...(action.type === 'vote' ? this.#voted(action.target, action.choices) : []), { do: 'done', action }];
+    }
     const unsent = this.unsent.find((one) => one.ref === ref);
     if (!unsent) return [];
     unsent.seq = seq;
-    return this.#took([], false);
+    // Slow mode is for words to the room, not for those who lead it.
+    if (this.you?.role === 'participant') this.slowUntil = Math.max(this.slowUntil, now + this.state.settings.slow_ms);
+    const waits: Effect[] = held === undefined ? [] : [{ do: 'held', why: held }];
+    return [...this.#took([], false), ...waits];
   }
 
-  #refused(frame: Extract<ServerFrame, { type: 'refused' }>): Effect[] {
-    if (frame.ref !== null && this.#deletes.delete(frame.ref)) return [{ do: 'complain', message: frame.message }];
+  #voted(target: number, choices: readonly number[]): Effect[] {
+    this.state = voted(this.state, target, choices);
+    return [{ do: 'voted', target, choices }];
+  }
+
+  #refused(frame: Extract<ServerFrame, { type: 'refused' }>, now: WallMs): Effect[] {
+    const { code, message } = frame;
+    const retryAfterMs = frame.retry_after_ms ?? 0;
+    if (code === 'slow') this.slowUntil = now + retryAfterMs;
+    const action = frame.ref === null ? undefined : this.#pending.get(frame.ref);
+    if (frame.ref !== null && action) {
+      this.#pending.delete(frame.ref);
+      return [{ do: 'refused', action, code, message, retryAfterMs }];
+    }
     const unsent = this.unsent.find((one) => one.ref === frame.ref);
-    if (!unsent) return frame.ref === null ? [{ do: 'complain', message: frame.message }] : [];
+    if (frame.ref === null && FINAL.includes(code)) {
+      this.#lastWords = message;
+      return [];
+    }
+    if (!unsent) return [{ do: 'complain', message }];
     this.unsent = this.unsent.filter((one) => one !== unsent);
-    return [{ do: 'return', body: unsent.body, code: frame.code, message: frame.message, retryAfterMs: frame.retry_after_ms ?? 0 }];
+    return [{ do: 'return', say: unsent.say, code, message, retryAfterMs }];
   }
 
   /** What will not be sent any more goes back, the last first: each is put before the others. */
   #returned(message: string): Effect[] {
     const unsent = this.unsent.filter(({ seq }) => seq === null).reverse();
     this.unsent = [];
-    return unsent.map(({ body }) => ({ do: 'return', body, code: 'closed', message, retryAfterMs: 0 }));
+    return unsent.map(({ say }) => ({ do: 'return', say, code: 'closed', message, retryAfterMs: 0 }));
   }
 
   #ref(): string {
@@ -254,10 +359,12 @@ const REFUSALS: Record<number, string> = {
 
 /** Of each who is here: a server takes a thousand in a second. */
 const RETURN_MS = 1;
+/** A close follows, for good. */
+const FINAL = ['banned', 'forbidden', 'unauthorized', 'not_found'];
 
 /** We did something wrong: come back, but not at once. */
 const PENALTY_MS: Record<number, number> = { [CLOSED.malformed]: 10_000, [CLOSED.tooBig]: 5_000, [CLOSED.rate]: 10_000 };
 
 const send = (frame: ClientFrame): Effect => ({ do: 'send', frame });
-const sayOf = ({ ref, body, playing }: Unsent): Effect => send({ type: 'say', ref, body, playing });
-const same = (a: Range, b: Range): boolean => a.from === b.from && a.to === b.to;
+const sayOf = ({ ref, say }: Unsent): Effect => send({ ...say, ref });
+const same = (a: Stretch, b: Stretch): boolean => a.from === b.from && a.to === b.to;

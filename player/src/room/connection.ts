@@ -2,7 +2,7 @@
 import { readMessages } from '../api';
 import { Carriage, type Way } from '../core/carriage';
 import { Room, type Effect } from '../core/room';
-import { parseFrame, type RoomEvent } from '../core/wire';
+import { parseFrame, type Action, type RoomEvent, type Say } from '../core/wire';
 import { carrier, type Carrier } from './carrier';
 
 /** Often enough to notice a dead line and to follow the clock, seldom enough to cost nothing. */
@@ -13,16 +13,27 @@ const SILENCE_MS = 40_000;
 const LOOK_MS = 300_000;
 
 export interface Returned {
-  body: string;
+  say: Say;
   code: string;
   message: string;
   retryAfterMs: number;
 }
 
-/** Tells `change`, `return` (detail: Returned), `complain` (detail: string), `publish` and `unauthorized`. */
+export interface Refused {
+  action: Action;
+  code: string;
+  message: string;
+  retryAfterMs: number;
+}
+
+/**
+ * Tells `change`, `return` (detail: Returned), `held` (detail: why), `done` (detail: Action), `refused` (detail: Refused),
+ * `complain` (detail: string), `publish` (detail: Published) and `unauthorized`.
+ */
 export class Connection extends EventTarget {
   readonly room: Room;
   #path: string;
+  #token: string | undefined;
   #carrier: Carrier | null = null;
   #carriage = new Carriage();
   /** A WebSocket that is tried beside what works. */
@@ -32,11 +43,16 @@ export class Connection extends EventTarget {
   #looking: ReturnType<typeof setInterval> | undefined;
   #heardAt = 0;
   #closed = false;
+  /** One's votes go round among one's tabs: the room keeps them to itself. */
+  #tabs: BroadcastChannel;
 
   constructor(path: string, token: string | undefined) {
     super();
     this.room = new Room(token);
     this.#path = path;
+    this.#token = token;
+    this.#tabs = new BroadcastChannel(`lectern:${path}`);
+    this.#tabs.onmessage = ({ data }: MessageEvent<Vote>) => this.#votedElsewhere(data);
     this.#pinging = setInterval(() => this.#ping(), PING_MS);
     this.#looking = setInterval(() => this.#look(), LOOK_MS);
     addEventListener('online', this.#hurry);
@@ -44,14 +60,15 @@ export class Connection extends EventTarget {
     this.#connect();
   }
 
-  say(body: string, playing: number | null): boolean {
-    const { taken, effects } = this.room.say(body, playing);
+  say(say: Omit<Say, 'type'>): boolean {
+    const { taken, effects } = this.room.say(say);
     this.#run(effects);
     return taken;
   }
 
-  delete(seq: number): void {
-    this.#run(this.room.delete(seq));
+  /** The answer comes as `done` or `refused`. */
+  ask(action: Exclude<Action, Say>): void {
+    this.#run(this.room.ask(action));
   }
 
   /** Loads the page of history before what is shown. */
@@ -62,6 +79,7 @@ export class Connection extends EventTarget {
 
   /** Joins again as somebody else; what is shown stays. */
   identify(token: string | undefined): void {
+    this.#token = token;
     this.room.identify(token);
     this.#drop();
     this.#connect();
@@ -69,6 +87,7 @@ export class Connection extends EventTarget {
 
   close(): void {
     this.#closed = true;
+    this.#tabs.close();
     clearTimeout(this.#retry);
     clearInterval(this.#pinging);
     clearInterval(this.#looking);
@@ -145,8 +164,20 @@ export class Connection extends EventTarget {
       case 'return':
         this.#tell('return', effect);
         return;
+      case 'refused':
+        this.#tell('refused', effect);
+        return;
+      case 'done':
+        this.#tell('done', effect.action);
+        return;
+      case 'held':
+        this.#tell('held', effect.why);
+        return;
       case 'complain':
         this.#tell('complain', effect.message);
+        return;
+      case 'voted':
+        this.#tabs.postMessage({ person: this.room.you?.id, target: effect.target, choices: [...effect.choices] } satisfies Vote);
         return;
       case 'publish':
         this.#tell('publish', effect);
@@ -162,12 +193,18 @@ export class Connection extends EventTarget {
 
   async #fetch(from: number, to: number): Promise<void> {
     try {
-      const { epoch, events } = await readMessages(this.#path, from, to);
-      this.#run(this.room.fetched({ from, to }, epoch, events));
+      this.#run(this.room.fetched({ from, to }, await readMessages(this.#path, from, to, this.#token)));
     } catch (error) {
       console.warn(`messages ${from} to ${to} could not be fetched`, error);
       this.#run(this.room.fetchFailed({ from, to }));
     }
+  }
+
+  /** In another tab one may be somebody else. */
+  #votedElsewhere({ person, target, choices }: Vote): void {
+    if (person === undefined || person !== this.room.you?.id) return;
+    this.room.votedElsewhere(target, choices);
+    this.dispatchEvent(new Event('change'));
   }
 
   #ping(): void {
@@ -192,6 +229,12 @@ export class Connection extends EventTarget {
     for (const one of [this.#carrier, this.#trial]) one?.close();
     this.#carrier = this.#trial = null;
   }
+}
+
+interface Vote {
+  person: string | undefined;
+  target: number;
+  choices: number[];
 }
 
 export interface Published {

@@ -2,41 +2,63 @@
  * `<lectern-room>`: the room beside the picture.
  *
  * At the live edge messages show on arrival, in the order of the room. Rewound, and in the replay, the room shows
- * what stood there then, by the position of its `playhead`.
+ * what stood there then, by the position of its `playhead`: its words, its questions, its polls with the votes so far.
  */
 import { LitElement, html, nothing, type PropertyValues, type TemplateResult } from 'lit';
-import { repeat } from 'lit/directives/repeat.js';
-import type { Broadcast } from '../api';
-import { Announcer } from '../core/announcer';
+import { exportRoom, erasePerson, readSettings, uploadFile, type Broadcast } from '../api';
 import { isRewound } from '../core/edge';
 import { positionTime } from '../core/format';
-import type { Message } from '../core/message';
+import { lowerBound, type Message } from '../core/message';
+import { kindsOf, rulesOf, span } from '../core/mode';
 import { shownUpTo, type View } from '../core/replay';
-import { TICKS_PER_MS, type Ticks } from '../core/time';
-import type { TextEvent } from '../core/wire';
+import { TICKS_PER_MS, type Ticks, type WallMs } from '../core/time';
+import { EMPTY, isStaff, type Action, type Attached, type Person, type Poll, type RoomEvent, type Say, type State } from '../core/wire';
 import { guestToken, rememberGuest } from '../identity';
 import { MOVED, SHOWN, type Playhead } from '../playhead';
 import { icons } from '../style/icons';
 import { baseStyles, sheet } from '../style/shared';
+import type { Asked } from './asking';
+import { bodyOf } from './body';
 import './composer';
-import { Connection, type Published, type Returned } from './connection';
+import type { Draft, Editing, Reply } from './composer';
+import { Connection, type Published, type Refused, type Returned } from './connection';
+import type { Dialog } from './dialogs';
 import './guest-form';
+import { KeepFocus } from './keep-focus';
+import type { Act, LecternMessages, Mode } from './lectern-messages';
+import './lectern-messages';
 import css from './lectern-room.css?inline';
-import { messageItem, unsentItem } from './message-item';
+import './people';
+import './person-dialog';
+import './poll-dialog';
+import './polls';
+import './questions';
+import './reactions';
 import { ReplaySource } from './replay-source';
+import './report-dialog';
+import { LecternReview } from './review';
+import './settings-dialog';
+import type { Desk } from './settings-dialog';
 
-/** Elements in the page; the log keeps more. */
-const RENDERED = 200;
-/** Nearer to the bottom than this is "at the bottom". */
-const BOTTOM_PX = 48;
-/** Later than this the same person is named again. */
-const CONTINUED_MS = 120_000;
 /** The position is looked at at least this often while it plays. */
 const LOOK_MS = 1_000;
-/** Long enough in the page for a screen reader to notice. */
-const ANNOUNCE_MS = 1_000;
+/** Long enough to read a sentence. */
+const NOTICE_MS = 8_000;
+/** A longer step of the playhead is a jump: what lies between did not happen before one's eyes. */
+const STEP: Ticks = 3 * 90_000;
+/** Files of messages on their way, kept in case these come back. */
+const KEPT_FILES = 50;
 
-type Mode = 'live' | 'rewound' | 'replay';
+type Tab = 'chat' | 'questions' | 'polls' | 'people' | 'review';
+
+interface TabShown {
+  tab: Tab;
+  words: string;
+  icon: TemplateResult;
+  count: number;
+  /** What the count counts. */
+  of: string;
+}
 
 /** Tells `roomchange` when its connection, line or clock changed. */
 export class LecternRoom extends LitElement {
@@ -51,41 +73,48 @@ export class LecternRoom extends LitElement {
   connection: Connection | null = null;
   #source: ReplaySource | null = null;
   #mode: Mode = 'live';
+  #tab: Tab = 'chat';
   /** Once there is somewhere to write, it gets the focus. */
   #toCompose = false;
   #view: View | null = null;
+  /** The last state that was known where we are. */
+  #stateThen: State = EMPTY;
+  /** Up to where reactions have floated by. */
+  #floatedTo: Ticks = 0;
   #newAtEdge = 0;
-  #rendered = RENDERED;
-  /** At the bottom, and staying there. */
-  #stuck = true;
-  #scrollTop = 0;
-  #resizes = new ResizeObserver(() => this.#keepAtBottom());
-  #unread = 0;
-  #confirming: number | null = null;
-  #active: number | null = null;
+  /** Messages that came while another tab was open. */
+  #missed = 0;
+  #reply: Reply | null = null;
+  #editing: Editing | null = null;
+  #files = new Map<string, Attached>();
   #complaint = '';
+  #notice = '';
+  #noticeEnds: ReturnType<typeof setTimeout> | undefined;
+  #whole = false;
   /** The composer was there. */
   #wrote = false;
-  #announcer = new Announcer();
-  #said = '';
-  #announcing: ReturnType<typeof setInterval> | undefined;
+  #handUp = false;
+  #sanctioned: string | null = null;
+  #people: { of: readonly Message[]; list: Person[] } = { of: [], list: [] };
   #look: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
     super();
     this.broadcast = null;
     this.playhead = null;
+    new KeepFocus(this, () => this.#placeToBe());
   }
 
   override connectedCallback(): void {
     super.connectedCallback();
-    this.#announcing = setInterval(() => this.#announce(), ANNOUNCE_MS);
+    this.addEventListener('ask', this.#asked);
+    this.addEventListener('person', this.#personWanted);
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
-    clearInterval(this.#announcing);
     clearTimeout(this.#look);
+    clearTimeout(this.#noticeEnds);
     this.connection?.close();
     this.connection = null;
     this.#leave(this.playhead);
@@ -93,12 +122,16 @@ export class LecternRoom extends LitElement {
 
   /** What is in the list now, oldest first. */
   get messages(): readonly Message[] {
-    if (this.#mode !== 'live') return this.#view?.messages ?? [];
-    return this.connection?.room.log.messages.slice(-this.#rendered) ?? [];
+    return this.#mode === 'live' ? (this.connection?.room.log.messages ?? NONE) : (this.#view?.messages ?? NONE);
   }
 
   get mode(): Mode {
     return this.#mode;
+  }
+
+  /** How the room stands where one is. */
+  get state(): State {
+    return this.#mode === 'live' ? this.#stateNow : this.#stateThen;
   }
 
   protected override willUpdate(changed: PropertyValues): void {
@@ -108,43 +141,103 @@ export class LecternRoom extends LitElement {
       this.playhead?.addEventListener(SHOWN, this.#glance);
     }
     if (changed.has('broadcast') && this.broadcast) this.#open(this.broadcast);
+    if (!this.#tabs.some(({ tab }) => tab === this.#tab)) this.#tab = 'chat';
   }
 
   override render() {
     return html`
-      <header>
-        <h2>${this.#mode === 'live' ? 'Room' : 'Room, as it was'}</h2>
-        ${this.#presence()}
-      </header>
+      ${this.#header()}
       ${this.#banner()}
-      <div class="scroll">
-        <ol role="log" aria-live="off" aria-label="Messages; arrow keys go from one to the next" tabindex="0"
-          @scroll=${this.#scrolled} @keydown=${this.#walk} @focusin=${this.#activated}>${this.#list()}</ol>
-        ${this.#unread > 0 && !this.#stuck
-          ? html`<button class="button small primary newer" @click=${this.#toBottom}>${icons.down} ${this.#unread} new</button>`
-          : nothing}
-      </div>
+      ${this.#strips()}
+      ${this.#panels()}
       <footer>${this.#footer()}</footer>
-      <div class="unseen" role="status" aria-live="polite">${this.#said}</div>
+      <lectern-settings .settings=${this.#stateNow.settings} .desk=${this.#desk} .name=${this.broadcast?.id ?? 'room'} @orphaned=${this.#refocus}></lectern-settings>
+      <lectern-poll-dialog @orphaned=${this.#refocus}></lectern-poll-dialog>
+      <lectern-person-dialog .state=${this.#stateNow} .erase=${this.#you?.role === 'host' ? this.#erase : null} @orphaned=${this.#refocus}></lectern-person-dialog>
+      <lectern-report-dialog @orphaned=${this.#refocus}></lectern-report-dialog>
     `;
   }
 
-  protected override firstUpdated(): void {
-    // What stands below the list grows and shrinks: a form, a hint, a phone's keyboard.
-    if (this.#listElement) this.#resizes.observe(this.#listElement);
+  protected override updated(): void {
+    this.#compose();
   }
 
-  protected override updated(): void {
-    this.#keepAtBottom();
-    this.#compose();
+  // --- what is known
+
+  get #list(): LecternMessages | null {
+    return this.renderRoot.querySelector('lectern-messages');
+  }
+
+  get #you(): Person | null {
+    return this.connection?.room.you ?? null;
+  }
+
+  get #stateNow(): State {
+    return this.connection?.room.state ?? EMPTY;
+  }
+
+  get #ended(): boolean {
+    return this.broadcast?.state === 'ended' || this.connection?.room.line?.state === 'ended';
+  }
+
+  /** It is now, and one is in the room. */
+  get #live(): boolean {
+    return this.#mode === 'live' && !this.#ended && this.connection?.room.status === 'joined';
+  }
+
+  /** Somebody of the teaching team, in a room that goes on. */
+  get #leads(): boolean {
+    return isStaff(this.#you) && !this.#ended;
+  }
+
+  readonly #now = (): WallMs => this.connection?.room.clock.at(Date.now()) ?? Date.now();
+
+  readonly #messageOf = (seq: number): Message | null => {
+    const messages = this.connection?.room.log.messages ?? NONE;
+    const found = messages[lowerBound(messages, (message) => message.seq < seq)];
+    return found?.seq === seq ? found : null;
+  };
+
+  get #tabs(): TabShown[] {
+    const { questions, polls, settings } = this.state;
+    const open = questions.filter(({ state }) => state === 'open').length;
+    const tabs: (TabShown & { there: boolean })[] = [
+      { tab: 'chat', words: 'Chat', icon: icons.chat, count: this.#missed, of: 'new messages', there: true },
+      { tab: 'questions', words: 'Questions', icon: icons.question, count: open, of: 'open', there: settings.questions || questions.length > 0 },
+      { tab: 'polls', words: 'Polls', icon: icons.poll, count: polls.filter(({ closed }) => !closed).length, of: 'open', there: (this.#leads && this.#mode === 'live') || polls.length > 0 },
+      { tab: 'people', words: 'People', icon: icons.people, count: this.#stateNow.hands.count, of: 'raised hands', there: this.#leads },
+      { tab: 'review', words: 'Review', icon: icons.shield, count: LecternReview.count(this.#stateNow), of: 'waiting', there: this.#leads },
+    ];
+    return tabs.filter(({ there }) => there);
   }
 
   // --- what is shown
 
+  #header(): TemplateResult {
+    const tabs = this.#tabs;
+    return html`<header>
+      <h2 class=${tabs.length > 1 ? 'unseen' : ''}>${this.#mode === 'live' ? 'Room' : 'Room, as it was'}</h2>
+      ${tabs.length > 1 ? html`<div class="tabs" role="tablist" aria-label="Room" @keydown=${this.#walkTabs}>${tabs.map((one) => this.#tabButton(one))}</div>` : nothing}
+      <div class="corner">
+        ${this.#presence()}
+        ${this.#leads ? html`<button class="icon" aria-label="Room settings" title="Room settings" aria-haspopup="dialog" @click=${() => this.renderRoot.querySelector('lectern-settings')?.open()}>${icons.gear}</button>` : nothing}
+      </div>
+    </header>`;
+  }
+
+  #tabButton({ tab, words, icon, count, of }: TabShown): TemplateResult {
+    const selected = tab === this.#tab;
+    return html`<button id="tab-${tab}" class="tab" role="tab" aria-selected=${String(selected)} aria-controls="panel-${tab}" tabindex=${selected ? 0 : -1} @click=${() => this.#show(tab)}>
+      <span class="pictured">${icon}${count > 0 ? html`<span class="count" aria-hidden="true">${count > 99 ? '99+' : count}</span>` : nothing}</span>
+      <span class="words">${words}</span>${count > 0 ? html`<span class="unseen">, ${count} ${of}</span>` : nothing}
+    </button>`;
+  }
+
   #presence() {
     const room = this.connection?.room;
     if (room?.status === 'reconnecting') return html`<span class="badge" role="status">Reconnecting…</span>`;
-    if (this.#mode === 'replay' || room?.present == null) return nothing;
+    if (this.#mode === 'replay') return this.#tabs.length > 1 ? html`<span class="badge">As it was</span>` : nothing;
+    if (room?.present == null) return nothing;
     return html`<span class="badge present" title="People here now">${icons.people}<span class="unseen">People here now:</span> ${room.present}</span>`;
   }
 
@@ -158,25 +251,72 @@ export class LecternRoom extends LitElement {
     </div>`;
   }
 
-  #list() {
-    const messages = this.messages;
-    const unsent = this.connection?.room.unsent ?? [];
-    if (messages.length === 0 && unsent.length === 0) return html`<li class="empty">${this.#emptiness()}</li>`;
-    const why = this.connection?.room.status === 'joined' ? 'Sending…' : 'Will be sent when the connection is back';
+  /** What everybody should see, whatever they look at. */
+  #strips() {
+    const { pinned, polls } = this.state;
+    const poll = this.#live && this.#tab !== 'polls' ? polls.findLast(({ closed }) => !closed) : undefined;
+    return html`${pinned ? this.#pinned(pinned) : nothing}${poll ? this.#pollStrip(poll) : nothing}`;
+  }
+
+  #pinned(pinned: NonNullable<State['pinned']>): TemplateResult {
+    const { seq, author, body, question } = pinned;
+    const long = (body ?? '').length > 60 || (body ?? '').includes('\n');
+    return html`<section class="strip pinned ${this.#whole ? 'whole' : ''}" aria-label="Pinned ${question ? 'question' : 'message'}">
+      ${icons.pin}
+      <p class="pin" dir="auto"><b>${author.name}</b> ${bodyOf(pinned, this.state.settings)}</p>
+      ${long ? html`<button class="button small quiet" aria-expanded=${String(this.#whole)} @click=${this.#unfold}>${this.#whole ? 'Less' : 'More'}</button>` : nothing}
+      ${this.#leads && this.#mode === 'live' ? html`<button class="icon" aria-label="Unpin" title="Unpin" @click=${() => this.connection?.ask({ type: 'unpin', target: seq })}>${icons.close}</button>` : nothing}
+    </section>`;
+  }
+
+  #unfold(): void {
+    this.#whole = !this.#whole;
+    this.requestUpdate();
+  }
+
+  #pollStrip({ question, quiz, voted, voters }: Poll): TemplateResult | typeof nothing {
+    const votes = this.#you?.role === 'participant' && voted === undefined;
+    if (!votes && !this.#leads) return nothing;
+    return html`<section class="strip" aria-label=${quiz ? 'Quiz' : 'Poll'}>
+      ${icons.poll}
+      <p class="pin" dir="auto"><b>${quiz ? 'Quiz' : 'Poll'}</b> ${question}</p>
+      <button class="button small ${votes ? 'primary' : ''}" @click=${() => this.#show('polls', true)}>${votes ? 'Vote' : `${voters} voted`}</button>
+    </section>`;
+  }
+
+  #panels(): TemplateResult {
+    const { state } = this;
+    const live = this.#live;
+    const you = this.#you;
+    const panel = (tab: Tab, content: () => TemplateResult) =>
+      this.#tabs.some((one) => one.tab === tab)
+        ? html`<div id="panel-${tab}" class="panel" role=${this.#tabs.length > 1 ? 'tabpanel' : nothing} aria-labelledby=${this.#tabs.length > 1 ? `tab-${tab}` : nothing} ?hidden=${this.#tab !== tab}>${content()}</div>`
+        : nothing;
     return html`
-      ${this.#mode === 'live' && this.#hasEarlier() ? html`<li class="earlier"><button class="button small" @click=${this.#showEarlier}>Earlier messages</button></li>` : nothing}
-      ${repeat(messages, ({ seq }) => seq, (message, i) => this.#item(message, messages[i - 1]))}
-      ${unsent.map(({ body }) => unsentItem(body, why))}
+      ${panel('chat', () => this.#messageList())}
+      ${panel('questions', () => html`<lectern-questions .state=${state} .you=${you} .live=${live}></lectern-questions>`)}
+      ${panel('polls', () => html`<lectern-polls .state=${state} .you=${you} .live=${live} .now=${this.#now} @newpoll=${() => this.renderRoot.querySelector('lectern-poll-dialog')?.open()}></lectern-polls>`)}
+      ${panel('people', () => html`<lectern-people .state=${this.#stateNow} .roster=${this.connection?.room.roster ?? null} .active=${this.#tab === 'people'} .live=${true} .now=${this.#now}></lectern-people>`)}
+      ${panel('review', () => html`<lectern-review .state=${this.#stateNow} .messageOf=${this.#messageOf} .now=${this.#now}></lectern-review>`)}
     `;
   }
 
-  #item(message: Message, before: Message | undefined): TemplateResult {
-    const you = this.connection?.room.you;
-    const own = you?.id === message.author.id;
-    const moderates = you?.role === 'host' || you?.role === 'moderator';
-    const continued = before?.author.id === message.author.id && before.body !== null && message.at - before.at < CONTINUED_MS * TICKS_PER_MS;
-    const onDelete = moderates || (own && this.#mode === 'live') ? (step: 'ask' | 'yes' | 'no') => this.#delete(message.seq, step) : null;
-    return messageItem({ message, continued, own, confirming: this.#confirming === message.seq, active: this.#active === message.seq, onDelete });
+  #messageList(): TemplateResult {
+    const room = this.connection?.room;
+    const joined = room?.status === 'joined';
+    return html`<lectern-messages .messages=${this.messages} .waiting=${this.#waiting()} .why=${joined ? 'Sending…' : 'Will be sent when the connection is back'}
+      .you=${this.#you} .state=${this.state} .mode=${this.#mode} .writable=${!this.#ended && joined} .ended=${this.#ended}
+      .earlier=${this.#mode === 'live' ? room?.earlier() != null : (this.#view?.earlier ?? false)} .empty=${this.#emptiness()}
+      .files=${this.broadcast ? `/broadcasts/${this.broadcast.id}/files` : ''} .offsetMs=${room?.clock.offsetMs ?? 0}
+      @act=${this.#act} @earlier=${this.#showEarlier}></lectern-messages>`;
+  }
+
+  /** One's own that the room has not taken yet; and what this node of the server took, but not yet all of it. */
+  #waiting() {
+    const room = this.connection?.room;
+    if (!room) return [];
+    const provisional = this.#mode === 'live' ? room.provisional.map(({ id, event }) => ({ ref: id, body: `${event.author.name}: ${event.body ?? ''}` })) : [];
+    return [...provisional, ...room.unsent];
   }
 
   #emptiness(): string {
@@ -185,13 +325,18 @@ export class LecternRoom extends LitElement {
     return this.connection?.room.status === 'joined' ? 'Nobody has written yet. Questions are welcome.' : 'Entering the room…';
   }
 
+  // --- where one writes
+
   #footer() {
-    const room = this.connection?.room;
-    const complaint = this.#complaint ? html`<p class="notice bad" role="alert">${this.#complaint}</p>` : nothing;
     const closed = this.#closed;
     this.#wrote ||= closed === null;
-    // Once there it stays, with what was typed in it, whatever becomes of the room.
-    return html`${complaint}${closed ?? nothing}${this.#wrote ? this.#composer(room?.limits.body ?? 1000, closed !== null) : nothing}`;
+    return html`
+      ${this.#complaint ? html`<div class="notice bad complaint" role="alert"><span>${this.#complaint}</span><button class="icon" aria-label="Dismiss" @click=${() => this.#complain('')}>${icons.close}</button></div>` : nothing}
+      <div class="told" role="status">${this.#notice ? html`<p class="notice">${this.#notice}</p>` : nothing}</div>
+      ${closed ?? nothing}
+      ${this.#reactionsRow()}
+      ${this.#wrote ? this.#composer(closed !== null) : nothing}
+    `;
   }
 
   /** Why one cannot write now; null where one can. */
@@ -200,22 +345,96 @@ export class LecternRoom extends LitElement {
     if (this.#ended) return html`<p class="notice">The lecture is over. The room follows the replay and can be read, not written.</p>`;
     if (room?.status === 'refused') return html`<p class="notice bad" role="alert">${room.refusal}</p>`;
     if (!room?.you) return nothing;
-    if (room.you.role !== 'viewer') return null;
-    if (!this.broadcast?.guests) return html`<p class="notice">Only invited participants can write here.</p>`;
-    return html`<lectern-guest-form .broadcast=${this.broadcast.id} @admitted=${this.#admitted}></lectern-guest-form>`;
+    if (room.you.role === 'viewer') {
+      if (!this.broadcast?.guests) return html`<p class="notice">Only invited participants can write here.</p>`;
+      return html`<lectern-guest-form .broadcast=${this.broadcast.id} @admitted=${this.#admitted}></lectern-guest-form>`;
+    }
+    if (room.sanction) return html`<p class="notice warn">${sentence(room.sanction, this.#now())}</p>`;
+    if (kindsOf(room.state.settings, isStaff(room.you)).length > 0) return null;
+    return html`<p class="notice">${rulesOf(room.state.settings, null).join(' ')}</p>`;
   }
 
-  #composer(limit: number, closed: boolean): TemplateResult {
+  #reactionsRow() {
+    const { settings, hands } = this.#stateNow;
+    const you = this.#you;
+    const takesPart = !this.#ended && this.connection?.room.status === 'joined' && you !== null && you.role !== 'viewer' && this.connection.room.sanction === null;
+    const raises = takesPart && this.#mode === 'live' && settings.hands && you.role === 'participant';
+    const place = hands.people.findIndex(({ person }) => person.id === you?.id);
+    return html`<div class="feel">
+      <lectern-reactions .open=${takesPart && settings.reactions} @react=${this.#react}></lectern-reactions>
+      ${raises
+        ? html`<button class="button small hand" aria-pressed=${String(place >= 0)} @click=${() => this.connection?.ask({ type: 'hand', raised: place < 0 })}>
+            ${icons.hand} ${place >= 0 ? html`Hand up <span class="turn">${place === 0 ? 'you are next' : `number ${place + 1}`}</span>` : 'Raise hand'}</button>`
+        : nothing}
+    </div>`;
+  }
+
+  #composer(closed: boolean): TemplateResult {
+    const room = this.connection?.room;
+    const { settings } = this.#stateNow;
+    const staff = isStaff(this.#you);
+    const kinds = kindsOf(settings, staff);
     const position = this.playhead?.mediaTicks;
     const hint = !closed && this.#mode === 'rewound' && position != null ? `Will stand at ${positionTime(position)}, where you are watching` : '';
-    return html`<lectern-composer .limit=${limit} .hint=${hint} .closed=${closed} placeholder="Write a message" @say=${this.#say}></lectern-composer>`;
+    const here = this.#tab === 'chat' || (this.#tab === 'questions' && !staff && kinds.includes('question'));
+    return html`<lectern-composer ?hidden=${!here} .limit=${room?.limits.body ?? 1000} .kinds=${kinds} .fixed=${this.#tab === 'questions' ? 'question' : null} .hint=${hint}
+      .rules=${closed || staff ? NO_RULES : rulesOf(settings, this.#tab === 'questions' ? 'question' : null)} .closed=${closed} .anonymity=${settings.anonymous} .announces=${staff}
+      .upload=${staff || settings.uploads === 'participants' ? this.#upload : null} .people=${this.#known} .reply=${this.#reply} .editing=${this.#editing} .slowUntil=${room?.slowUntil ?? 0}
+      @say=${this.#say} @correct=${this.#correct} @unrelate=${this.#unrelate}></lectern-composer>`;
   }
 
-  get #ended(): boolean {
-    return this.broadcast?.state === 'ended' || this.connection?.room.line?.state === 'ended';
+  /** Whom one can mention: those who have written under their name. */
+  get #known(): Person[] {
+    const messages = this.connection?.room.log.messages ?? NONE;
+    if (this.#people.of === messages) return this.#people.list;
+    const known = new Map<string, Person>();
+    for (const { author, anonymous } of messages) if (!anonymous && author.name !== '' && author.id !== this.#you?.id) known.set(author.id, author);
+    const list = [...known.values()].reverse();
+    // The same people are the same list: nothing has to be laid out anew.
+    const same = list.length === this.#people.list.length && list.every(({ id }, i) => id === this.#people.list[i]?.id);
+    this.#people = { of: messages, list: same ? this.#people.list : list };
+    return this.#people.list;
+  }
+
+  readonly #upload = (file: File, progress: (part: number) => void, signal: AbortSignal): Promise<Attached> =>
+    this.broadcast ? uploadFile(this.broadcast.room, file, this.#identity, progress, signal) : Promise.reject(new Error('There is no room.'));
+
+  // --- tabs
+
+  #show(tab: Tab, focus = false): void {
+    this.#tab = tab;
+    if (tab === 'chat') this.#missed = 0;
+    this.requestUpdate();
+    if (focus) void this.updateComplete.then(() => this.renderRoot.querySelector<HTMLElement>(`#tab-${tab}`)?.focus());
+  }
+
+  /** The arrows, Home and End go from tab to tab (ARIA Authoring Practices). */
+  #walkTabs(event: KeyboardEvent): void {
+    const tabs = this.#tabs.map(({ tab }) => tab);
+    const at = tabs.indexOf(this.#tab);
+    const aims: Partial<Record<string, number>> = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: tabs.length - 1 };
+    const aim = aims[event.key];
+    if (aim === undefined) return;
+    event.preventDefault();
+    const tab = tabs[(aim + tabs.length) % tabs.length];
+    if (tab) this.#show(tab, true);
+  }
+
+  /** Where the focus goes when what had it is gone. */
+  #placeToBe(): HTMLElement | null {
+    const composer = this.renderRoot.querySelector('lectern-composer');
+    return this.renderRoot.querySelector<HTMLElement>(`#tab-${this.#tab}`) ?? (composer?.closed === false ? composer : this.#list);
+  }
+
+  #refocus(): void {
+    this.#placeToBe()?.focus();
   }
 
   // --- the connection
+
+  get #identity(): string | undefined {
+    return this.token ?? (this.broadcast ? guestToken(this.broadcast.id) : undefined);
+  }
 
   #open(broadcast: Broadcast): void {
     this.#source ??= new ReplaySource(broadcast.chat, () => this.#showReplay());
@@ -225,16 +444,22 @@ export class LecternRoom extends LitElement {
   }
 
   #connect(broadcast: Broadcast): void {
-    const connection = new Connection(broadcast.room, this.token ?? guestToken(broadcast.id));
+    const connection = new Connection(broadcast.room, this.#identity);
     this.connection = connection;
-    connection.addEventListener('change', () => this.#changed());
-    connection.addEventListener('publish', (event) => this.#published((event as CustomEvent<Published>).detail));
-    connection.addEventListener('return', (event) => this.#returned((event as CustomEvent<Returned>).detail));
-    connection.addEventListener('complain', (event) => this.#complain((event as CustomEvent<string>).detail));
-    connection.addEventListener('unauthorized', () => this.#forgetGuest(broadcast));
+    const on = (type: string, then: (event: CustomEvent) => void) => connection.addEventListener(type, (event) => then(event as CustomEvent));
+    on('change', () => this.#changed());
+    on('publish', ({ detail }: CustomEvent<Published>) => this.#published(detail));
+    on('return', ({ detail }: CustomEvent<Returned>) => this.#returned(detail));
+    on('held', ({ detail }: CustomEvent<string>) => this.#tell(WAITS[detail] ?? 'Your message waits for approval.'));
+    on('done', ({ detail }: CustomEvent<Action>) => this.#done(detail));
+    on('refused', ({ detail }: CustomEvent<Refused>) => this.#refused(detail));
+    on('complain', ({ detail }: CustomEvent<string>) => this.#complain(detail));
+    on('unauthorized', () => this.#forgetGuest(broadcast));
   }
 
   #changed(): void {
+    this.#noticeHand();
+    this.#noticeSanction();
     this.requestUpdate();
     this.dispatchEvent(new Event('roomchange'));
   }
@@ -242,33 +467,71 @@ export class LecternRoom extends LitElement {
   #published({ events, fresh }: Published): void {
     this.#source?.replay.add(events);
     if (!fresh) this.#source?.expire();
-    const texts = events.filter((event): event is TextEvent => event.kind === 'text' && !event.deleted);
+    if (fresh) this.#tellNews(events);
+    const texts = events.filter((event) => event.kind === 'text' && !event.deleted && event.author.id !== this.#you?.id).length;
+    if (fresh && this.#tab !== 'chat' && this.#mode === 'live') this.#missed += texts;
     if (this.#mode !== 'live') {
-      const you = this.connection?.room.you?.id;
-      if (fresh) this.#newAtEdge += texts.filter(({ author }) => author.id !== you).length;
+      if (fresh) this.#newAtEdge += texts;
       this.#showReplay();
       return;
     }
     if (!fresh) return;
-    if (!this.#stuck) this.#unread += texts.length;
-    const you = this.connection?.room.you?.id;
-    const arrived = new Set(texts.map(({ seq }) => seq));
-    this.#announcer.add(this.messages.filter(({ seq, author }) => arrived.has(seq) && author.id !== you));
+    this.#list?.arrived(events, this.messages);
+    for (const event of events) if (event.kind === 'reactions') this.#float(event.counts);
   }
 
-  #say(event: CustomEvent<string>): void {
-    // The moment that this reader sees, not the moment at which the message arrives.
-    const playing = this.playhead?.playingDate?.getTime() ?? null;
-    if (this.connection?.say(event.detail, playing)) this.#stuck = true;
-    else {
-      event.preventDefault();
-      this.#complain('There are too many unsent messages. Wait until the connection is back.');
+  /** What a screen reader should not have to look for. */
+  #tellNews(events: readonly RoomEvent[]): void {
+    if (this.#mode !== 'live') return;
+    for (const event of events) {
+      if (event.author?.id === this.#you?.id) continue;
+      if (event.kind === 'poll' && this.#tab !== 'polls') this.#tell(`New ${event.quiz ? 'quiz' : 'poll'}: ${event.question}`);
+      if (event.kind === 'pin') this.#whole = false;
     }
-    this.requestUpdate();
   }
 
-  #returned({ body, message, retryAfterMs }: Returned): void {
-    this.renderRoot.querySelector('lectern-composer')?.giveBack(body, message, retryAfterMs);
+  #noticeHand(): void {
+    const up = this.#stateNow.hands.people.findIndex(({ person }) => person.id === this.#you?.id);
+    const was = this.#handUp;
+    this.#handUp = up >= 0;
+    if (this.#handUp && !was) this.#tell(up === 0 ? 'Your hand is up. You are next.' : `Your hand is up. You are number ${up + 1}.`);
+    if (!this.#handUp && was && this.#live) this.#tell('Your hand is down.');
+  }
+
+  #noticeSanction(): void {
+    const sanction = this.connection?.room.sanction ?? null;
+    const what = sanction === null ? null : sentence(sanction, this.#now());
+    if (what !== null && this.#sanctioned === null) this.#list?.alert(what);
+    if (what === null && this.#sanctioned !== null) this.#tell('You can write again.');
+    this.#sanctioned = what;
+  }
+
+  #done(action: Action): void {
+    const words = DONE[action.type];
+    if (action.type === 'edit') this.#unrelate();
+    if (words === undefined) return;
+    this.#complaint = '';
+    const dialog = this.#openDialog;
+    if (dialog) dialog.tell(words, true);
+    else this.#tell(words);
+  }
+
+  #refused({ action, message, retryAfterMs }: Refused): void {
+    if (action.type === 'roster') return;
+    const words = retryAfterMs > 0 ? `${message} (in ${span(retryAfterMs)})` : message;
+    const dialog = this.#openDialog;
+    if (dialog) dialog.tell(words, false);
+    else this.#complain(words);
+  }
+
+  get #openDialog(): Dialog | undefined {
+    const dialogs = this.renderRoot.querySelectorAll<Dialog & HTMLElement>('lectern-settings, lectern-poll-dialog, lectern-person-dialog, lectern-report-dialog');
+    return [...dialogs].find((dialog) => dialog.isOpen);
+  }
+
+  #returned({ say, message, retryAfterMs }: Returned): void {
+    const files = (say.files ?? []).flatMap((id) => this.#files.get(id) ?? []);
+    this.renderRoot.querySelector('lectern-composer')?.giveBack(say, message, retryAfterMs, files);
   }
 
   #complain(message: string): void {
@@ -276,18 +539,13 @@ export class LecternRoom extends LitElement {
     this.requestUpdate();
   }
 
-  #delete(seq: number, step: 'ask' | 'yes' | 'no'): void {
-    this.#confirming = step === 'ask' ? seq : null;
-    this.#complaint = '';
-    if (step === 'yes') this.connection?.delete(seq);
+  /** Seen and read out, and gone again: nothing to be done about it. */
+  #tell(words: string): void {
+    this.#notice = words;
+    clearTimeout(this.#noticeEnds);
+    this.#noticeEnds = setTimeout(() => this.#tell(''), words === '' ? 0 : NOTICE_MS);
+    if (words === '') clearTimeout(this.#noticeEnds);
     this.requestUpdate();
-    // The button that had the focus is gone.
-    void this.updateComplete.then(() => this.#focusIn(step === 'ask' ? seq : null));
-  }
-
-  #focusIn(seq: number | null): void {
-    const button = seq === null ? null : this.renderRoot.querySelector<HTMLElement>(`[data-seq="${seq}"] .confirm button`);
-    (button ?? this.#listElement)?.focus({ preventScroll: true });
   }
 
   #admitted(event: CustomEvent<string>): void {
@@ -301,7 +559,7 @@ export class LecternRoom extends LitElement {
   /** Who has just given a name wants to write; the composer is there once the room has let them in. */
   #compose(): void {
     const composer = this.#toCompose ? this.renderRoot.querySelector('lectern-composer') : null;
-    if (!composer) return;
+    if (!composer || composer.closed) return;
     this.#toCompose = false;
     void composer.updateComplete.then(() => composer.focus());
   }
@@ -312,6 +570,119 @@ export class LecternRoom extends LitElement {
     rememberGuest(broadcast.id, undefined);
     this.connection?.identify(undefined);
   }
+
+  // --- what one does
+
+  #say(event: CustomEvent<Draft>): void {
+    if (this.connection?.say(this.#sayOf(event.detail))) {
+      this.#list?.toEnd();
+      this.#reply = null;
+      this.#tell('');
+    } else {
+      event.preventDefault();
+      this.#complain('There are too many unsent messages. Wait until the connection is back.');
+    }
+    this.requestUpdate();
+  }
+
+  #sayOf({ body, kind, anonymous, announcement, files, mentions, replyTo }: Draft): Omit<Say, 'type'> {
+    for (const file of files) this.#files.set(file.id, file);
+    for (const id of [...this.#files.keys()].slice(0, -KEPT_FILES)) this.#files.delete(id);
+    const to = replyTo?.to ?? (kind === 'staff' ? 'staff' : undefined);
+    return {
+      body,
+      // The moment that this reader sees, not the moment at which the message arrives.
+      playing: this.playhead?.playingDate?.getTime() ?? null,
+      ...(replyTo && { reply_to: replyTo.seq }),
+      ...(mentions.length > 0 && { mentions }),
+      ...(kind === 'question' && { question: true }),
+      ...(anonymous && { anonymous: true }),
+      ...(announcement && to === undefined && { announcement: true }),
+      ...(to !== undefined && { to }),
+      ...(files.length > 0 && { files: files.map(({ id }) => id) }),
+    };
+  }
+
+  #correct(event: CustomEvent<Editing>): void {
+    this.#complaint = '';
+    this.connection?.ask({ type: 'edit', ...event.detail });
+  }
+
+  #unrelate(): void {
+    [this.#reply, this.#editing] = [null, null];
+    this.requestUpdate();
+  }
+
+  #react(event: CustomEvent<string>): void {
+    this.connection?.ask({ type: 'react', emoji: event.detail, playing: this.playhead?.playingDate?.getTime() ?? null });
+  }
+
+  readonly #asked = (event: Event): void => {
+    this.#complaint = '';
+    this.connection?.ask((event as CustomEvent<Asked>).detail);
+  };
+
+  readonly #personWanted = (event: Event): void => {
+    void this.renderRoot.querySelector('lectern-person-dialog')?.openFor((event as CustomEvent<Person>).detail);
+  };
+
+  /** What somebody wants with a message. */
+  #act(event: CustomEvent<Act>): void {
+    const { what, message } = event.detail;
+    const { seq, author, body } = message;
+    this.#complaint = '';
+    switch (what) {
+      case 'reply':
+      case 'private':
+        [this.#reply, this.#editing] = [{ seq, name: author.name, body: body ?? '', ...(what === 'private' && { to: author.id }) }, null];
+        this.#write();
+        return;
+      case 'edit':
+        [this.#reply, this.#editing] = [null, { seq, body: body ?? '' }];
+        this.#write();
+        return;
+      case 'report':
+        void this.renderRoot.querySelector('lectern-report-dialog')?.openFor(message);
+        return;
+      case 'delete':
+        this.connection?.ask({ type: 'delete', seq });
+        return;
+      case 'answered':
+      case 'dismissed':
+      case 'open':
+        this.connection?.ask({ type: 'question', target: seq, state: what });
+        return;
+      case 'mute':
+      case 'timeout':
+      case 'ban':
+        void this.renderRoot.querySelector('lectern-person-dialog')?.openFor(author);
+        return;
+      default:
+        this.connection?.ask({ type: what, target: seq });
+    }
+  }
+
+  #write(): void {
+    this.#show('chat');
+    void this.updateComplete.then(() => this.renderRoot.querySelector('lectern-composer')?.focus());
+  }
+
+  // --- what only the server's door knows
+
+  get #desk(): Desk | null {
+    const { broadcast } = this;
+    if (!broadcast || !this.#leads) return null;
+    return (this.#deskOf ??= {
+      readWords: async () => (await readSettings(broadcast.id, this.#identity)).words ?? [],
+      export: (format) => exportRoom(broadcast.id, format, this.#identity),
+    });
+  }
+
+  #deskOf: Desk | null = null;
+
+  readonly #erase = async (person: Person): Promise<void> => {
+    if (this.broadcast) await erasePerson(this.broadcast.id, person.id, this.#identity);
+  };
 
   // --- the position
 
@@ -342,8 +713,10 @@ export class LecternRoom extends LitElement {
 
   #turn(mode: Mode): void {
     this.#mode = mode;
-    [this.#newAtEdge, this.#unread, this.#stuck, this.#view] = [0, 0, true, null];
-    [this.#announcer, this.#said] = [new Announcer(), ''];
+    [this.#newAtEdge, this.#missed, this.#view] = [0, 0, null];
+    // Until it is known how the room stood, it is as it stands.
+    this.#stateThen = this.#stateNow;
+    this.#source?.replay.showLess();
     this.#source?.expire();
     this.requestUpdate();
   }
@@ -364,12 +737,27 @@ export class LecternRoom extends LitElement {
     source.follow(position, this.#ended);
     const view = source.replay.at(position);
     if (view !== this.#view) {
-      // A jump back, or far ahead: the list is another one.
-      if (this.#view && position < this.#view.from) this.#stuck = true;
+      // A jump back: the list is another one.
+      if (this.#view && position < this.#view.from) this.#list?.toEnd();
       this.#view = view;
+      this.#stateThen = view.state ?? this.#stateThen;
       this.requestUpdate();
     } else if (this.#mode === 'rewound') this.requestUpdate();
+    this.#floatBy(position);
     this.#lookAgain(view.until - position);
+  }
+
+  /** Reactions of the stretch that was played since. */
+  #floatBy(position: Ticks): void {
+    const step = position - this.#floatedTo;
+    if (step > 0 && step < STEP && (this.playhead?.rate ?? 0) > 0) {
+      for (const event of this.#source?.replay.passed(this.#floatedTo, position) ?? []) if (event.kind === 'reactions') this.#float(event.counts);
+    }
+    this.#floatedTo = position;
+  }
+
+  #float(counts: Readonly<Record<string, number>>): void {
+    this.renderRoot.querySelector('lectern-reactions')?.float(counts);
   }
 
   /** When the next message's turn comes; the playhead tells of everything else. */
@@ -379,75 +767,42 @@ export class LecternRoom extends LitElement {
     this.#look = setTimeout(() => this.#showReplay(), Math.max(1, Math.min(LOOK_MS, ticks / TICKS_PER_MS / rate)));
   }
 
-  // --- scrolling
-
-  get #listElement(): HTMLElement | null {
-    return this.renderRoot.querySelector('ol');
-  }
-
-  #keepAtBottom(): void {
-    const list = this.#listElement;
-    if (list && this.#stuck) list.scrollTop = list.scrollHeight;
-  }
-
-  #scrolled(event: Event): void {
-    const list = event.currentTarget as HTMLElement;
-    const upwards = list.scrollTop < this.#scrollTop;
-    this.#scrollTop = list.scrollTop;
-    if (list.scrollHeight - list.scrollTop - list.clientHeight < BOTTOM_PX) this.#stuck = true;
-    // Only somebody who scrolls up wants to stay there; a longer list or a smaller box is no wish.
-    else if (upwards) this.#stuck = false;
-    if (!this.#stuck || this.#unread === 0) return;
-    this.#unread = 0;
-    this.requestUpdate();
-  }
-
-  /** One Tab stop for the whole list: its messages are reached with the arrow keys. */
-  #walk(event: KeyboardEvent): void {
-    const step = event.key === 'ArrowUp' ? -1 : event.key === 'ArrowDown' ? 1 : 0;
-    if (step === 0 || !this.#listElement) return;
-    const items = [...this.#listElement.querySelectorAll<HTMLElement>('[data-seq]')];
-    const at = items.findIndex((item) => item.contains(event.target as Node));
-    const next = at < 0 ? items.at(-1) : items[at + step];
-    if (!next) return;
-    event.preventDefault();
-    next.focus();
-  }
-
-  #activated(event: FocusEvent): void {
-    const seq = (event.target as Element).closest<HTMLElement>('[data-seq]')?.dataset.seq;
-    const active = seq === undefined ? null : Number(seq);
-    if (active === this.#active) return;
-    this.#active = active;
-    this.requestUpdate();
-  }
-
-  #toBottom(): void {
-    [this.#stuck, this.#unread] = [true, 0];
-    this.requestUpdate();
-    this.#listElement?.focus({ preventScroll: true });
-  }
-
-  #hasEarlier(): boolean {
-    const room = this.connection?.room;
-    return room !== undefined && (room.log.messages.length > this.#rendered || room.earlier() !== null);
-  }
-
   #showEarlier(): void {
-    const room = this.connection?.room;
-    this.#stuck = false;
-    this.#rendered += RENDERED;
-    if (room && room.log.messages.length < this.#rendered) void this.connection?.loadEarlier();
-    this.requestUpdate();
+    if (this.#mode === 'live') void this.connection?.loadEarlier();
+    else {
+      this.#source?.replay.showMore();
+      this.#showReplay();
+    }
   }
+}
 
-  #announce(): void {
-    const said = this.#announcer.due(Date.now()) ?? '';
-    // Emptied on the next turn: it was said, and must not be found by who reads the page.
-    if (said === this.#said) return;
-    this.#said = said;
-    this.requestUpdate();
-  }
+const NONE: readonly Message[] = [];
+const NO_RULES: readonly string[] = [];
+
+/** What is said when it was done; nothing where one sees it. */
+const DONE: Partial<Record<Action['type'], string>> = {
+  edit: 'Your message is changed.',
+  vote: 'Your vote is counted.',
+  report: 'The teaching team has your report.',
+  poll: 'The poll is open.',
+  settings: 'Saved.',
+  sanction: 'Done.',
+  note: 'Noted.',
+  pin: 'Pinned for everybody.',
+  discard: 'Discarded. Only its writer is told.',
+};
+
+/** Why what one wrote is not there yet. */
+const WAITS: Partial<Record<string, string>> = {
+  moderated: 'Sent. It appears once the teaching team has approved it.',
+  word: 'Sent. A word in it has to be approved by the teaching team first.',
+  link: 'Sent. Its link has to be approved by the teaching team first.',
+  delay: 'Sent. Others see it in a moment.',
+};
+
+function sentence({ what, until }: { what: string; until: WallMs | null }, now: WallMs): string {
+  if (what === 'ban') return 'The teaching team has banned you from this room.';
+  return until === null ? 'The teaching team has muted you: you can read, not write.' : `The teaching team has muted you for ${span(until - now)}. You can read meanwhile.`;
 }
 
 customElements.define('lectern-room', LecternRoom);
