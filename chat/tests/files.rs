@@ -7,8 +7,8 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use bytes::Bytes;
 use chat::{Config, FileLimits, Rate};
-use common::{Answer, School, generous};
-use serde_json::Value;
+use common::{Answer, School, eventually, generous};
+use serde_json::{Value, json};
 use tower::ServiceExt;
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0";
@@ -257,4 +257,138 @@ async fn an_archive_that_is_away_takes_nothing() {
         .store(true, std::sync::atomic::Ordering::SeqCst);
     let answer = upload(&school, "algebra", Some("host:Bo:algebra"), "a.png", PNG).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn participants_attach_where_the_room_lets_them() {
+    let school = school(limits()).await;
+    let token = Some("participant:Ana:algebra");
+    assert_eq!(
+        upload(&school, "algebra", token, "a.png", PNG).await.status,
+        StatusCode::FORBIDDEN
+    );
+    let mut host = school.join("algebra", "host", "Bo").await;
+    host.send(json!({"type": "settings", "ref": "s1", "set": {"uploads": "participants"}}))
+        .await;
+    host.expect("ack").await;
+    assert_eq!(
+        upload(&school, "algebra", token, "a.png", PNG).await.status,
+        StatusCode::CREATED
+    );
+}
+
+#[tokio::test]
+async fn a_message_names_files_and_takes_them_with_it() {
+    let school = school(limits()).await;
+    let (one, other) = (
+        uploaded(&school, "a.png", PNG).await,
+        uploaded(&school, "b.txt", "text").await,
+    );
+    let mut host = school.join("algebra", "host", "Bo").await;
+    let say =
+        |reference: &str, files: Value| json!({"type": "say", "ref": reference, "body": "", "files": files});
+
+    // Without a body, a file is something to say.
+    host.send(say("m1", json!([one["id"], other["id"]]))).await;
+    let first = host.expect("ack").await["seq"].as_u64().unwrap();
+    let event = host.events_until(first).await.pop().unwrap();
+    assert_eq!(event["files"], json!([one, other]));
+    host.send(say("m2", json!([one["id"]]))).await;
+    let second = host.expect("ack").await["seq"].as_u64().unwrap();
+
+    // The other message still names the picture.
+    host.deleted("d1", first).await;
+    eventually("the text has gone", async || {
+        school.get(&path(&other)).await.status == StatusCode::NOT_FOUND
+    })
+    .await;
+    assert_eq!(school.get(&path(&one)).await.status, StatusCode::OK);
+    host.deleted("d2", second).await;
+    eventually("the picture has gone", async || {
+        school.get(&path(&one)).await.status == StatusCode::NOT_FOUND
+    })
+    .await;
+    assert!(school.archive.keys().iter().all(|key| !key.contains("/files/")));
+
+    // What has gone is uploaded again.
+    host.send(say("m3", json!([one["id"]]))).await;
+    assert_eq!(host.refused().await, "not_found");
+    assert_eq!(uploaded(&school, "a.png", PNG).await["id"], one["id"]);
+    host.send(say("m4", json!([one["id"]]))).await;
+    host.expect("ack").await;
+}
+
+#[tokio::test]
+async fn only_ones_own_files_can_be_named() {
+    let school = school(limits()).await;
+    let file = uploaded(&school, "a.png", PNG).await;
+    let mut other = school.join("algebra", "host", "Cy").await;
+    other
+        .send(json!({"type": "say", "ref": "m1", "body": "mine", "files": [file["id"]]}))
+        .await;
+    assert_eq!(other.refused().await, "not_found");
+}
+
+#[tokio::test]
+async fn who_is_erased_leaves_no_files() {
+    let school = school(limits()).await;
+    let mut host = school.join("algebra", "host", "Bo").await;
+    host.send(json!({"type": "settings", "ref": "s1", "set": {"uploads": "participants"}}))
+        .await;
+    host.expect("ack").await;
+    let token = Some("participant:Ana:algebra");
+    let named = upload(&school, "algebra", token, "a.png", PNG).await.json();
+    upload(&school, "algebra", token, "b.txt", "never named").await;
+    let mut ana = school.join("algebra", "participant", "Ana").await;
+    ana.send(json!({"type": "say", "ref": "m1", "body": "look", "files": [named["id"]]}))
+        .await;
+    ana.expect("ack").await;
+
+    let request = Request::delete("/api/v1/broadcasts/algebra/room/people/Ana")
+        .header("authorization", "Bearer host:Bo:algebra");
+    let response = school
+        .rooms
+        .router()
+        .oneshot(request.body(Body::empty()).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::NO_CONTENT);
+    eventually("the files have gone", async || {
+        school.archive.keys().iter().all(|key| !key.contains("/files/"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_crash_left_is_swept_at_the_next_start() {
+    let school = school(limits()).await;
+    let (one, other) = (
+        uploaded(&school, "a.png", PNG).await,
+        uploaded(&school, "b.txt", "kept").await,
+    );
+    let mut host = school.join("algebra", "host", "Bo").await;
+    host.send(json!({"type": "say", "ref": "m1", "body": "", "files": [one["id"]]}))
+        .await;
+    let seq = host.expect("ack").await["seq"].as_u64().unwrap();
+    host.send(json!({"type": "say", "ref": "m2", "body": "", "files": [other["id"]]}))
+        .await;
+    host.expect("ack").await;
+    // The message goes, its file cannot.
+    school
+        .archive
+        .broken
+        .store(true, std::sync::atomic::Ordering::SeqCst);
+    host.deleted("d1", seq).await;
+    host.leave().await;
+    let school = school.restart().await;
+    school
+        .archive
+        .broken
+        .store(false, std::sync::atomic::Ordering::SeqCst);
+    let school = school.restart().await;
+    eventually("the picture has gone", async || {
+        school.get(&path(&one)).await.status == StatusCode::NOT_FOUND
+    })
+    .await;
+    assert_eq!(school.get(&path(&other)).await.status, StatusCode::OK);
 }
