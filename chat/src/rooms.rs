@@ -93,11 +93,8 @@ impl Rooms {
         if !unsettled.is_empty() {
             rooms.spawn(rooms.clone().settle(unsettled));
         }
-        let (closing, files) = (rooms.0.closing.clone(), rooms.0.files.clone());
-        rooms
-            .0
-            .keepers
-            .spawn(async move { closing.run_until_cancelled(files.keep_clean()).await });
+        let files = rooms.0.files.clone();
+        rooms.spawn(async move { files.keep_clean().await });
         Ok(rooms)
     }
 
@@ -356,6 +353,7 @@ impl Rooms {
                     .clear()
                     .await
                     .ok_or(Error::Closing)??;
+                self.0.files.clear(&broadcast).await?;
             }
         }
         Ok(())
