@@ -130,9 +130,18 @@ async fn erase(
     let room = rooms.room(&broadcast).await?;
     let reference = format!("erase-{}", uuid::Uuid::new_v4().simple());
     let done = rooms
-        .act(&room, &pass.person, &reference, Action::Erase { person })
+        .act(
+            &room,
+            &pass.person,
+            &reference,
+            Action::Erase {
+                person: person.clone(),
+            },
+        )
         .await;
     done.map_err(|refused| Problem::refused(&refused))?;
+    // Also those that no message has named.
+    rooms.shared().files.erase(&broadcast, &person).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

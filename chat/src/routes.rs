@@ -22,7 +22,7 @@ use crate::{Error, api, socket, subtitles};
 const PAGE: u64 = 500;
 
 /// The names hold a hash: what they name never changes.
-const FOR_EVER: &str = "public, max-age=31536000, immutable";
+pub const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 pub fn router(rooms: Rooms) -> Router {
     let cors = CorsLayer::new()
@@ -40,6 +40,7 @@ pub fn router(rooms: Rooms) -> Router {
         // Over HTTP/2 a WebSocket begins with CONNECT (RFC 8441).
         .route("/rooms/{id}", get(enter).connect(enter))
         .merge(read)
+        .merge(crate::files::router())
         .with_state(rooms)
 }
 

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Attached, Face};
+use crate::files::Files;
 use crate::record::{Entry, Record};
 use crate::replay::Replay;
 use crate::room::{self, Accepted, Action, Code, Found, Refused, Resume, Room, tallies};
@@ -60,6 +61,7 @@ pub struct Keeper {
     count: watch::Receiver<(usize, usize)>,
     /// As the replay is to be made with.
     settings: watch::Sender<Settings>,
+    files: Arc<Files>,
     presence: watch::Sender<Utf8Bytes>,
     presence_told: (usize, Option<Instant>),
     connections: metrics::Gauge,
@@ -74,9 +76,11 @@ impl Keeper {
         replay: Arc<Replay>,
         line: watch::Receiver<Line>,
         settings: watch::Sender<Settings>,
+        files: Arc<Files>,
     ) -> (Keeper, RoomHandle) {
         let people = People::new();
-        let (handle, asks) = RoomHandle::new(replay.clone(), people.clone());
+        let (handle, asks) =
+            RoomHandle::new(&broadcast, replay.clone(), people.clone(), settings.subscribe());
         let connections = metrics::gauge!("lectern_chat_connections", "broadcast" => broadcast.to_string());
         let last = room.last();
         let keeper = Keeper {
@@ -99,6 +103,7 @@ impl Keeper {
             count: people.count(),
             people,
             settings,
+            files,
             presence: watch::Sender::new(Utf8Bytes::default()),
             presence_told: (0, None),
             connections,
@@ -325,6 +330,9 @@ impl Keeper {
             changed
         });
         self.replay.changed(&accepted);
+        if accepted.iter().any(|accepted| !accepted.files.is_empty()) {
+            self.files.released(&self.broadcast);
+        }
         metrics::counter!("lectern_chat_events_total", "broadcast" => self.broadcast.to_string())
             .increment(accepted.len() as u64);
         Ok(())
