@@ -15,7 +15,10 @@ use crate::problem::Problem;
 use crate::room::{Action, Code, Receipt, Refused, clean_name};
 use crate::rooms::Rooms;
 use crate::routes::{bearer, broadcast};
-use crate::wire::{FromClient, MAX_FRAME_BYTES, ToClient};
+use crate::wire::{FromClient, ToClient};
+
+/// Settings with the longest word lists, every character escaped.
+const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// Lines of the audit log in one answer.
 const AUDIT_PAGE: u64 = 500;
@@ -29,7 +32,7 @@ pub fn router() -> Router<Rooms> {
         .route("/api/v1/broadcasts/{id}/room/people", get(people))
         .route("/api/v1/broadcasts/{id}/room/people/{person}", delete(erase))
         .route("/api/v1/broadcasts/{id}/room/audit", get(audit))
-        .layer(DefaultBodyLimit::max(MAX_FRAME_BYTES))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
 }
 
 async fn enter(rooms: &Rooms, id: &str, headers: &HeaderMap) -> Result<(BroadcastId, Pass), Problem> {

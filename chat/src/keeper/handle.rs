@@ -95,8 +95,10 @@ pub struct Frame {
     pub to: u64,
     pub public: Page,
     pub staff: Page,
-    /// All of them: for those whom some concern alone.
+    /// All of them: for those whom some concern alone, …
     pub events: Vec<Arc<Event>>,
+    /// … who are these.
+    pub concerned: Vec<String>,
     pub veil: Veil,
 }
 
@@ -135,9 +137,7 @@ impl Frame {
 
     /// Whether something in it is for this participant alone.
     pub fn concerns(&self, person: &str) -> bool {
-        self.events
-            .iter()
-            .any(|event| event.audience == Audience::StaffAnd(person.to_owned()))
+        self.concerned.iter().any(|id| id == person)
     }
 }
 

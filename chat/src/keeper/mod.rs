@@ -15,7 +15,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::event::{Attached, Face};
+use crate::event::{Attached, Audience, Face};
 use crate::files::Files;
 use crate::record::{Entry, Record};
 use crate::replay::Replay;
@@ -378,6 +378,7 @@ impl Keeper {
                     public,
                     staff,
                     events: page.to_vec(),
+                    concerned: concerned(page),
                     veil: veil.clone(),
                 };
                 // Without anyone to hear it the frame is dropped.
@@ -452,6 +453,15 @@ fn page_for(face: Face, page: &[Arc<Event>], covered: &mut u64, to: u64, veil: &
             .to_text(),
         ),
     }
+}
+
+/// Participants whom some of these events concern alone.
+fn concerned(page: &[Arc<Event>]) -> Vec<String> {
+    let one = |event: &Arc<Event>| match &event.audience {
+        Audience::StaffAnd(person) => Some(person.clone()),
+        _ => None,
+    };
+    page.iter().filter_map(one).collect()
 }
 
 async fn until(due: Option<Instant>) {

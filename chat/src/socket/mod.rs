@@ -23,8 +23,9 @@ const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// Nothing is held back: frames are gathered before, once for the whole room.
 const WRITE_BUFFER_BYTES: usize = 0;
 
-/// The largest frame is a page of events and a little; what does not leave waits in the room, not here.
-const MAX_WRITE_BUFFER_BYTES: usize = 4 * wire::PAGE_BYTES;
+/// The largest frame is the first one: a page of events, and how the room stands, whose lists are bounded. What does not
+/// leave waits in the room, not here.
+const MAX_WRITE_BUFFER_BYTES: usize = 8 * wire::PAGE_BYTES;
 
 pub fn upgrade(rooms: Rooms, broadcast: BroadcastId, upgrade: WebSocketUpgrade, slot: Slot) -> Response {
     upgrade
