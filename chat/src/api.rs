@@ -42,7 +42,7 @@ async fn enter(rooms: &Rooms, id: &str, headers: &HeaderMap) -> Result<(Broadcas
     Ok((broadcast, pass))
 }
 
-async fn enter_as_staff(
+pub(crate) async fn enter_as_staff(
     rooms: &Rooms,
     id: &str,
     headers: &HeaderMap,

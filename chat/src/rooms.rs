@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::files::Files;
+use crate::guests::Guests;
 use crate::keeper::{Done, Entrance, Keeper, RoomHandle, Standing};
 use crate::record::{Record, RoomRow};
 use crate::replay::{self, Replay};
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub archive: Arc<dyn Archive>,
     pub gate: Arc<dyn Gate>,
     pub files: Arc<Files>,
+    pub guests: Guests,
     /// One cell per room, so that a room is opened once however many come at the same time. No more than there are
     /// broadcasts.
     rooms: Mutex<HashMap<BroadcastId, Arc<OnceCell<RoomHandle>>>>,
@@ -82,6 +84,7 @@ impl Rooms {
             archive,
             gate,
             files,
+            guests: Guests::default(),
             rooms: Mutex::default(),
             connections: AtomicUsize::new(0),
             closing: CancellationToken::new(),

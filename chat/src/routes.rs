@@ -41,6 +41,7 @@ pub fn router(rooms: Rooms) -> Router {
         .route("/rooms/{id}", get(enter).connect(enter))
         .merge(read)
         .merge(crate::files::router())
+        .merge(crate::export::router())
         .with_state(rooms)
 }
 

@@ -278,6 +278,32 @@ async fn participants_attach_where_the_room_lets_them() {
 }
 
 #[tokio::test]
+async fn a_participant_does_not_fill_the_room() {
+    let school = school(FileLimits {
+        participant_bytes: 1_000,
+        ..limits()
+    })
+    .await;
+    let mut host = school.join("algebra", "host", "Bo").await;
+    host.send(json!({"type": "settings", "ref": "s1", "set": {"uploads": "participants"}}))
+        .await;
+    host.expect("ack").await;
+    let status = async |token, text: &str| {
+        upload(&school, "algebra", Some(token), "a.txt", text.repeat(600))
+            .await
+            .status
+    };
+    assert_eq!(status("participant:Ana:algebra", "a").await, StatusCode::CREATED);
+    assert_eq!(
+        status("participant:Ana:algebra", "b").await,
+        StatusCode::INSUFFICIENT_STORAGE
+    );
+    assert_eq!(status("participant:Ben:algebra", "c").await, StatusCode::CREATED);
+    assert_eq!(status("host:Bo:algebra", "d").await, StatusCode::CREATED);
+    assert_eq!(status("host:Bo:algebra", "e").await, StatusCode::CREATED);
+}
+
+#[tokio::test]
 async fn a_message_names_files_and_takes_them_with_it() {
     let school = school(limits()).await;
     let (one, other) = (

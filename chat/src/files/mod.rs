@@ -33,6 +33,8 @@ pub struct Limits {
     pub max_bytes: u64,
     /// All files of a room together.
     pub room_bytes: u64,
+    /// All files of one participant in a room.
+    pub participant_bytes: u64,
     /// Uploads of one person, kept or not.
     pub rate: Rate,
     /// What is taken, by extension: some of `png`, `jpg`, `gif`, `webp`, `pdf`, `docx`, `xlsx`, `pptx`, `odt`, `ods`,
@@ -47,6 +49,7 @@ impl Default for Limits {
         Limits {
             max_bytes: 20 << 20,
             room_bytes: 1 << 30,
+            participant_bytes: 200 << 20,
             rate: Rate {
                 messages: 10,
                 per_ms: 60_000,

@@ -110,7 +110,8 @@ impl Files {
         if announced.is_some_and(|length: u64| length > self.limits.max_bytes) {
             return Err(Failed::TooLarge(self.limits.max_bytes).into());
         }
-        self.has_room_for(broadcast, announced.unwrap_or(1)).await?;
+        self.has_room_for(broadcast, person, announced.unwrap_or(1))
+            .await?;
         let busy = || {
             Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -119,21 +120,32 @@ impl Files {
         };
         let _place = self.uploads.try_acquire().map_err(|_| busy())?;
         let received = Received::of(body, self.limits.max_bytes, &self.folder).await?;
-        self.has_room_for(broadcast, received.size).await?;
+        self.has_room_for(broadcast, person, received.size).await?;
         self.keep(broadcast, person, named, received, now).await
     }
 
-    async fn has_room_for(&self, broadcast: &BroadcastId, bytes: u64) -> Result<(), Problem> {
-        match self.record.file_bytes(broadcast).await?.saturating_add(bytes) <= self.limits.room_bytes {
+    async fn has_room_for(
+        &self,
+        broadcast: &BroadcastId,
+        person: &Person,
+        bytes: u64,
+    ) -> Result<(), Problem> {
+        let fits = |held: u64, limit: u64, whose: &str| match held.saturating_add(bytes) <= limit {
             true => Ok(()),
             false => Err(Problem::new(
                 StatusCode::INSUFFICIENT_STORAGE,
-                format!(
-                    "all files of a room together have at most {} bytes",
-                    self.limits.room_bytes
-                ),
+                format!("all files of {whose} together have at most {limit} bytes"),
             )),
+        };
+        if !person.role.moderates() {
+            let held = self.record.file_bytes_of(broadcast, &person.id).await?;
+            fits(held, self.limits.participant_bytes, "one participant")?;
         }
+        fits(
+            self.record.file_bytes(broadcast).await?,
+            self.limits.room_bytes,
+            "a room",
+        )
     }
 
     /// First the object, then what is known of it: no message names what is not there.

@@ -87,6 +87,15 @@ impl Record {
         Ok(unsigned(row.try_get("bytes")?))
     }
 
+    /// All files of a person in a room together.
+    pub async fn file_bytes_of(&self, broadcast: &BroadcastId, person: &str) -> Result<u64, Error> {
+        let sql = "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) AS bytes FROM file \
+                   WHERE broadcast = $1 AND person = $2";
+        let query = sqlx::query(sql).bind(broadcast.as_str()).bind(person);
+        let row = query.fetch_one(&self.readers).await?;
+        Ok(unsigned(row.try_get("bytes")?))
+    }
+
     /// The files that texts name: also held ones and private ones, but no deleted ones.
     pub async fn named_files(&self, broadcast: &BroadcastId) -> Result<HashSet<String>, Error> {
         let sql =
