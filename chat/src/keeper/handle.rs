@@ -135,9 +135,9 @@ impl Frame {
 
     /// Whether something in it is for this participant alone.
     pub fn concerns(&self, person: &str) -> bool {
-        self.events
-            .iter()
-            .any(|event| event.audience == Audience::StaffAnd(person.to_owned()))
+        // Asked for every frame of every connection.
+        let theirs = |event: &Arc<Event>| matches!(&event.audience, Audience::StaffAnd(id) if id == person);
+        self.events.iter().any(theirs)
     }
 }
 
