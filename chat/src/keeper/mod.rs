@@ -5,6 +5,7 @@
 
 mod handle;
 mod people;
+mod tick;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -359,7 +360,7 @@ impl Keeper {
 
     /// At once in a quiet room, else with the next tick.
     fn fan_out_due(&self) -> Option<Instant> {
-        let tick = Duration::from_millis(self.config.tick_ms);
+        let tick = tick::tick(Duration::from_millis(self.config.tick_ms), self.count.borrow().1);
         let due = || self.told_at.map_or_else(Instant::now, |at| at + tick);
         (self.told.all < self.room.last()).then(due)
     }
