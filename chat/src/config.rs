@@ -30,7 +30,8 @@ pub struct Config {
     pub max_connections_per_room: usize,
     /// Connections in all rooms: about 11 KB of memory each, and one of the process's file descriptors.
     pub max_connections: usize,
-    /// One fan-out per room and this long; a quiet room's first event leaves at once.
+    /// One fan-out per room and this long, longer in a room of more than 2,000 connections; a quiet room's first
+    /// event leaves at once.
     pub tick_ms: u64,
     /// A change of the number of people present is told at most this often.
     pub presence_ms: u64,

@@ -2,7 +2,6 @@
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -48,7 +47,7 @@ pub fn router(rooms: Rooms) -> Router {
 async fn enter(
     State(rooms): State<Rooms>,
     Path(id): Path<String>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    upgrade: Result<socket::Upgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let broadcast = broadcast(&id)?;
     let upgrade = upgrade.map_err(|rejection| {

@@ -5,6 +5,7 @@
 
 mod handle;
 mod people;
+mod tick;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use crate::wire::{self, ToClient};
 use crate::{Config, Error, Event, Person, Settings};
 use handle::{Ask, Page, Reply};
 pub use handle::{Done, Entrance, Frame, RoomHandle, Standing, Told, Veil};
-pub use people::People;
+pub use people::{People, Present};
 
 /// Asks that are answered together. A commit of as many takes about 10 ms.
 const BATCH: usize = 256;
@@ -65,6 +66,8 @@ pub struct Keeper {
     presence: watch::Sender<Utf8Bytes>,
     presence_told: (usize, Option<Instant>),
     connections: metrics::Gauge,
+    /// Events for everyone, times those who listened.
+    deliveries: metrics::Counter,
 }
 
 impl Keeper {
@@ -82,6 +85,8 @@ impl Keeper {
         let (handle, asks) =
             RoomHandle::new(&broadcast, replay.clone(), people.clone(), settings.subscribe());
         let connections = metrics::gauge!("lectern_chat_connections", "broadcast" => broadcast.to_string());
+        let deliveries =
+            metrics::counter!("lectern_chat_deliveries_total", "broadcast" => broadcast.to_string());
         let last = room.last();
         let keeper = Keeper {
             broadcast,
@@ -107,6 +112,7 @@ impl Keeper {
             presence: watch::Sender::new(Utf8Bytes::default()),
             presence_told: (0, None),
             connections,
+            deliveries,
         };
         (keeper, handle)
     }
@@ -354,7 +360,7 @@ impl Keeper {
 
     /// At once in a quiet room, else with the next tick.
     fn fan_out_due(&self) -> Option<Instant> {
-        let tick = Duration::from_millis(self.config.tick_ms);
+        let tick = tick::tick(Duration::from_millis(self.config.tick_ms), self.count.borrow().1);
         let due = || self.told_at.map_or_else(Instant::now, |at| at + tick);
         (self.told.all < self.room.last()).then(due)
     }
@@ -372,6 +378,7 @@ impl Keeper {
             let public = page_for(Face::Public, page, &mut self.told.public, to, &veil);
             let staff = page_for(Face::Staff, page, &mut self.told.staff, to, &veil);
             if staff.text.is_some() {
+                let events_told = public.count;
                 let frame = Frame {
                     from,
                     to,
@@ -382,7 +389,11 @@ impl Keeper {
                     veil: veil.clone(),
                 };
                 // Without anyone to hear it the frame is dropped.
-                let _ = self.told_to.send(Arc::new(Told::Events(frame)));
+                let listeners = self
+                    .told_to
+                    .send(Arc::new(Told::Events(frame)))
+                    .unwrap_or_default();
+                self.deliveries.increment(listeners as u64 * events_told);
                 self.told_at = Some(Instant::now());
             }
             from = to + 1;
