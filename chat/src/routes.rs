@@ -2,7 +2,6 @@
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -22,7 +21,7 @@ use crate::{Error, api, socket, subtitles};
 const PAGE: u64 = 500;
 
 /// The names hold a hash: what they name never changes.
-const FOR_EVER: &str = "public, max-age=31536000, immutable";
+pub const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 pub fn router(rooms: Rooms) -> Router {
     let cors = CorsLayer::new()
@@ -40,13 +39,15 @@ pub fn router(rooms: Rooms) -> Router {
         // Over HTTP/2 a WebSocket begins with CONNECT (RFC 8441).
         .route("/rooms/{id}", get(enter).connect(enter))
         .merge(read)
+        .merge(crate::files::router())
+        .merge(crate::export::router())
         .with_state(rooms)
 }
 
 async fn enter(
     State(rooms): State<Rooms>,
     Path(id): Path<String>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    upgrade: Result<socket::Upgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let broadcast = broadcast(&id)?;
     let upgrade = upgrade.map_err(|rejection| {
