@@ -67,14 +67,14 @@ let list: PlainList | LecternMessages;
 let next = 1;
 
 function open(kind: Kind, count: number, you: Person = { id: 'me', name: 'Me', role: kind === 'window, participant' ? 'participant' : 'moderator' }): void {
-  document.body.replaceChildren();
+  document.querySelector('lectern-messages, plain-list')?.remove();
   log.restart({ from: 1, to: count }, Array.from({ length: count }, (_, i) => text(i + 1)));
   next = count + 1;
   if (kind.startsWith('window')) list = Object.assign(new LecternMessages(), { you, state: EMPTY, writable: true, empty: 'Nobody has written yet.', files: '/files' });
   else list = Object.assign(new PlainList(), { rendered: kind === 'last 200' ? 200 : 0 });
   list.style.cssText = 'display: flex; flex-direction: column; height: 100vh; background: var(--surface)';
   list.messages = log.messages;
-  document.body.append(list);
+  document.querySelector('main')?.append(list);
 }
 
 /** As the server sends: a frame every 50 ms. */
@@ -128,6 +128,28 @@ function nodesOf(root: Node): number {
   return count;
 }
 
+/** One of each kind of message there is, as `you` has them. */
+function furnish(you: Person): void {
+  const [ana, mei, ali, host] = [0, 2, 6, 7].map((i) => people[i] as Person) as [Person, Person, Person, Person];
+  const asked = next;
+  const each: Partial<TextEvent>[] = [
+    { author: ana, question: true, body: 'Does this also work for $\\frac{a_{11}}{b^2}$ and $\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}$?' },
+    { author: host, reply_to: asked, body: 'Yes: **every** square matrix over $\\mathbb{C}$ has one. See `eig(A)`.', mentions: [ana.id] },
+    { author: host, announcement: true, body: 'Exercise sheet 5 is online: https://example.edu/la1/sheet5.pdf' },
+    { author: mei, body: '```\nfor x in range(10):\n    print(x)\n```' },
+    { author: you, body: 'My own message, which was changed', edited: Date.now() },
+    { author: mei, body: `And you, @${you.name}, what do you think?`, mentions: [you.id] },
+    { author: mei, body: 'Here is my sketch', files: [{ id: 'a.png', name: 'sketch.png', type: 'image/png', size: 48_213 }, { id: 'b.pdf', name: 'A long name of a paper about eigenvectors.pdf', type: 'application/pdf', size: 3_400_000 }] },
+    { author: ana, body: 'This was deleted', deleted: true },
+    { author: { id: 'anon-1', name: 'Anonymous', role: 'participant' }, anonymous: true, body: 'I am lost since the last slide' },
+    { author: you, to: 'staff', body: 'Could I hand in later?' },
+    { author: you.role === 'host' ? mei : you, held: 'moderated', body: 'Is this on the exam?' },
+    { author: ali, body: 'مرحبا، هل هذا صحيح؟ $x^2$' },
+  ];
+  for (const one of each) say([text(next++, one)]);
+  set({ waiting: [{ ref: 'r1', body: 'On its way' }], why: 'Sending…' });
+}
+
 const set = (fields: Partial<LecternMessages> & { state?: State }) => Object.assign(list, fields);
 
-Object.assign(globalThis, { bench: { open, say, feed, text, set, parse, log, list: () => list, next: () => next, skip: (count: number) => (next += count), people } });
+Object.assign(globalThis, { bench: { open, furnish, say, feed, text, set, parse, log, list: () => list, next: () => next, skip: (count: number) => (next += count), people } });

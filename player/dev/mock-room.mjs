@@ -71,7 +71,7 @@ export class Room {
       ...state,
       questions: state.questions.filter((one) => one.state !== 'dismissed').map((one) => ({ ...one, ...(mine(one.message.seq)?.length && { voted: true }) })),
       polls: state.polls.map((one) => ({ ...one, counts: whole || one.closed || one.results === 'live' ? one.counts : null, ...(mine(one.seq)?.length && { voted: mine(one.seq) }) })),
-      ...(whole && { staff }),
+      ...(whole && { staff: { ...staff, reports: staff.reports.map(({ by, ...report }) => ({ ...report, at: 0, sent: 0, author: by, kind: 'report' })), notes: [] } }),
     };
   }
 
@@ -181,7 +181,7 @@ function mayWrite(room, you, frame) {
   if (sanction) throw new Refused('muted', 'The teaching team has muted you.');
   const allowed = frame.to ? settings.private : frame.question ? settings.questions : settings.messages !== 'off';
   if (!allowed) throw new Refused('mode', 'That cannot be written here now.');
-  if (/pineapple/.test(frame.body)) throw new Refused('word', 'This holds a word that is not wanted here.');
+  if (settings.words?.reject.some((word) => frame.body.includes(word))) throw new Refused('word', 'This holds a word that is not wanted here.');
   const wait = (room.lastSaid.get(you.id) ?? 0) + settings.slow_ms - Date.now();
   if (wait > 0) throw new Refused('slow', 'Slow mode is on.', wait);
   room.lastSaid.set(you.id, Date.now());
@@ -238,11 +238,7 @@ const ACTIONS = {
     return event;
   },
   close: (room, you, { target }) => room.close(target, you),
-  settings: (room, you, { set }) => {
-    if (set.words) room.words = set.words;
-    const { words: _, ...settings } = { ...room.state.settings, ...set };
-    return room.add({ author: you, kind: 'settings', settings });
-  },
+  settings: (room, you, { set }) => room.add({ author: you, kind: 'settings', settings: { ...room.state.settings, ...set } }),
   approve(room, you, { target }) {
     const { held: _, ...event } = room.text(target).event;
     return room.add({ ...event, seq: room.entries.length + 1, of: target });
@@ -258,8 +254,7 @@ const ACTIONS = {
     return room.add({ author: you, kind: 'sanction', person: who, what, until: for_ms ? Date.now() + for_ms : null }, staffAnd(person));
   },
   note(room, you, { person, target, body }) {
-    const who = room.entries.map(({ event }) => event.author).find((author) => author?.id === person);
-    return room.add({ author: you, kind: 'note', body, ...(who && { person: who }), ...(target && { target }) }, staffOnly);
+    return room.add({ author: you, kind: 'note', body, ...(person && { person }), ...(target && { target }) }, staffOnly);
   },
   roster(room) {
     const people = [...new Map([...room.people.values()].map((person) => [person.id, person])).values()];

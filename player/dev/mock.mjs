@@ -167,7 +167,7 @@ function replay(response, room, name) {
 function manage(request, response, room, [what]) {
   if (what === 'export') return response.writeHead(200, { 'Content-Type': 'text/plain' }).end(room.texts.map(({ author, body }) => `${author.name}: ${body}`).join('\n'));
   if (what === 'people' && request.method === 'DELETE') return response.writeHead(204).end();
-  return json(response, 200, { epoch: 'mock', seq: room.entries.length, state: { ...room.state, settings: { ...room.state.settings, words: room.words ?? [{ word: 'pineapple', verdict: 'reject' }] } } });
+  return json(response, 200, { epoch: 'mock', seq: room.entries.length, state: room.state });
 }
 
 new WebSocketServer({ server }).on('connection', (socket, request) => {

@@ -1,5 +1,5 @@
 /** Lectern's REST interface, as far as these pages need it. */
-import { parseChunk, parseIndex, parsePage, parseSettings, type Attached, type Page, type ReplayChunk, type ReplayIndex, type Settings } from './core/wire';
+import { parseChunk, parseIndex, parsePage, type Attached, type Page, type ReplayChunk, type ReplayIndex } from './core/wire';
 import type { Ticks, WallMs } from './core/time';
 
 export interface Broadcast {
@@ -66,12 +66,6 @@ export async function readReplayIndex(url: string): Promise<ReplayIndex> {
 }
 
 const bearer = (token: string | undefined): Record<string, string> => (token === undefined ? {} : { Authorization: `Bearer ${token}` });
-
-/** With the word lists, which only staff get and no socket carries. */
-export async function readSettings(id: string, token: string | undefined): Promise<Settings> {
-  const answer = (await json(`${API}/${id}/room`, { headers: bearer(token) })) as { state?: { settings?: unknown } };
-  return parseSettings(answer.state?.settings);
-}
 
 export const EXPORTS = { csv: 'Table (CSV)', txt: 'Text', vtt: 'Subtitles (WebVTT)', ndjson: 'Everything (NDJSON)' } as const;
 

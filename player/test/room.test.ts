@@ -192,7 +192,7 @@ describe('what is written', () => {
     const [say] = frames(effects);
     expect(say).toMatchObject({ type: 'say', body: 'hello', playing: 123.5 });
     const ref = (say as { ref: string }).ref;
-    room.received({ type: 'ack', ref, seq: 3 }, 0);
+    expect(room.received({ type: 'ack', ref, seq: 3 }, 0)).toMatchObject([{ do: 'done', action: { type: 'say', body: 'hello' } }]);
     expect(room.unsent).toHaveLength(1);
     room.received(come([text(3, 'hello')]), 0);
     expect(room.unsent).toHaveLength(0);

@@ -131,9 +131,9 @@ describe('order', () => {
   });
 
   test('reports and notes are kept for staff', () => {
-    const events = [event(2, { kind: 'report', author: bo, target: 1, reason: 'rude' }), event(3, { kind: 'note', author: host, person: ana, body: 'spoke with her' })];
+    const events = [event(2, { kind: 'report', author: bo, target: 1, reason: 'rude' }), event(3, { kind: 'note', author: host, person: ana.id, body: 'spoke with her' })];
     expect(foldAll(EMPTY, events)).toEqual(EMPTY);
-    expect(foldAll(STAFF, events).staff).toMatchObject({ reports: [{ target: 1, by: bo }], notes: [{ person: ana, body: 'spoke with her' }] });
+    expect(foldAll(STAFF, events).staff).toMatchObject({ reports: [{ target: 1, by: bo }], notes: [{ person: ana.id, body: 'spoke with her' }] });
   });
 
   test('an erased person is nowhere', () => {

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs the benchmarks that are named, on release builds. usage: run.sh [origin] [window] [latency] [room]
+# Runs the benchmarks that are named, on release builds. usage: run.sh [origin] [window] [latency] [room] [list]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target="$(realpath -m "${CARGO_TARGET_DIR:-target}")/release"
-[ $# -gt 0 ] || set -- origin window latency room
+[ $# -gt 0 ] || set -- origin window latency room list
 
 # With the features of the whole workspace, so that nothing is built twice.
 build() { cargo build --release --workspace --quiet --bin "$1"; }
@@ -24,6 +24,9 @@ for name in "$@"; do
     latency)
       build lectern
       (cd tests && npm run --silent setup && TEST_LECTERN="$target/lectern" node bench/latency.mjs)
+      ;;
+    list)
+      (cd tests && npm run --silent setup && node bench/list.mjs)
       ;;
     *)
       echo "there is no benchmark '$name': origin, window, latency, room" >&2

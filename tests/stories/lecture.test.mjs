@@ -6,11 +6,12 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { launch } from '../harness/browser.mjs';
 import { Lectern } from '../harness/lectern.mjs';
-import { FRAME_MS, FRAME_TOLERANCE_MS, summary } from '../harness/measure.mjs';
+import { FRAME_TOLERANCE_MS, summary } from '../harness/measure.mjs';
 import { mediaPlaylist, renditions } from '../harness/presentation.mjs';
 import { quantile } from '../harness/probe.mjs';
 import { CanvasPublisher } from '../harness/publisher/canvas.mjs';
 import { RoomClient } from '../harness/room.mjs';
+import { assertReappear, write as writeAt } from '../harness/stamps.mjs';
 import { until } from '../harness/until.mjs';
 import { Viewer } from '../harness/viewer.mjs';
 
@@ -19,7 +20,6 @@ const ID = 'analysis';
 const MEASURED_PICTURES = 300;
 /** The machine is shared; a lecture further behind than this is broken, not slow. */
 const BROKEN_LATENCY_MS = 10_000;
-const ATTEMPTS = 5;
 const ONE = { timeout: 120_000 };
 
 let browser, lectern, lecturer, viewer, host, reader, origin;
@@ -76,7 +76,7 @@ describe('live', () => {
   });
 
   test('rewound, the room shows what stood there then', ONE, async (t) => {
-    await assertReappear(t, written.slice(0, 2));
+    await assertReappear(t, viewer, written.slice(0, 2));
     assert.ok(!(await viewer.room()).includes(written[2].body), 'nobody has said that yet');
   });
 
@@ -106,7 +106,7 @@ describe('afterwards', () => {
     late.leave();
   });
 
-  test('the same page replays it', ONE, (t) => assertReappear(t, inOrder()));
+  test('the same page replays it', ONE, (t) => assertReappear(t, viewer, inOrder()));
 
   test('and after a restart of the server it is still there', ONE, async (t) => {
     await viewer.close();
@@ -114,46 +114,15 @@ describe('afterwards', () => {
     assert.equal((await lectern.broadcast(ID)).state, 'ended');
     assert.equal((await lectern.broadcast(ID)).origin, origin);
     viewer = await Viewer.open(browser, 'lecture', lectern.url, ID);
-    await assertReappear(t, inOrder());
+    await assertReappear(t, viewer, inOrder());
   });
 });
 
-/**
- * The watcher writes, and the message is stamped with what the picture showed.
- * The stamp is the playhead that was sent, each time. Where the browser was late to show the picture of its own playhead, on a machine that
- * does other things too, the picture says nothing about the stamp, and the watcher writes again.
- */
+/** Writes, and notes it. */
 async function write(t, text) {
-  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
-    const body = attempt === 1 ? text : `${text} (${attempt})`;
-    const { clock, playing } = await viewer.say(body);
-    const { at } = await reader.event((event) => event.body === body, body);
-    const error = origin + at / 90 - clock;
-    t.diagnostic(`"${body}": stamp − picture = ${error.toFixed(1)} ms (playhead sent − picture = ${(playing - clock).toFixed(1)} ms), ${((Date.now() - clock) / 1000).toFixed(1)} s behind live`);
-    assert.ok(Math.abs(origin + at / 90 - playing) <= FRAME_MS, 'the stamp is the playhead');
-    if (right(error)) {
-      const message = { body, clock, at };
-      written.push(message);
-      return message;
-    }
-  }
-  return assert.fail(`${ATTEMPTS} times not stamped with what the picture showed`);
+  const message = await writeAt(t, { viewer, reader, origin }, text);
+  written.push(message);
+  return message;
 }
-
-/** Played from before its moment, each message appears where it was written. */
-async function assertReappear(t, messages) {
-  let errors = [];
-  // A page that stands still for a moment, on a machine that does other things too, is late once; a wrong place is wrong each time.
-  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
-    await viewer.goTo(messages[0].clock - 1500);
-    const appeared = await viewer.appearances(...messages.map(({ body }) => body));
-    errors = appeared.map(({ clock }, i) => clock - messages[i].clock);
-    t.diagnostic(`messages reappear after the picture they were written at: ${errors.map((error) => `${error.toFixed(1)} ms`).join(', ')}`);
-    if (errors.every(right)) return;
-  }
-  assert.fail(`${ATTEMPTS} times not where they were written: ${errors} ms`);
-}
-
-const right = (error) => Math.abs(error) <= FRAME_TOLERANCE_MS;
 
 const inOrder = () => [...written].sort((a, b) => a.at - b.at);

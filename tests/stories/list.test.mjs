@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import { accessible } from '../harness/access.mjs';
 import { launch, newWindow } from '../harness/browser.mjs';
 import { serveListPage } from '../harness/list-page.mjs';
 import { until } from '../harness/until.mjs';
@@ -233,6 +234,22 @@ describe('holding still', () => {
   });
 });
 
+test('who presses beside the list keeps the focus there', async () => {
+  await open(200);
+  await page.evaluate(() => {
+    const main = document.querySelector('main');
+    main.style.display = 'flex';
+    main.append(Object.assign(document.createElement('p'), { textContent: 'Beside' }));
+    bench.list().style.flex = '1';
+  });
+  await page.evaluate(() => bench.list().focus());
+  await page.keyboard.press('ArrowUp');
+  await page.getByText('Beside').click();
+  await say(5);
+  await atEnd(205);
+  assert.equal(await focused(), null);
+});
+
 describe('a rate that nobody can read', () => {
   test('is thinned for participants, with a note that shows all', async () => {
     await open(50, ME);
@@ -289,4 +306,69 @@ describe('what one does with a message', () => {
     assert.deepEqual(await acts(), [['delete', 100]]);
     await until('the message has it', async () => (await focused()) === '100');
   });
+});
+
+describe('what is written in messages', () => {
+  const said = async (...bodies) => {
+    await open(1, ME);
+    for (const body of bodies) await say(1, { body, author: HOST });
+    await settled();
+  };
+  const inList = (ask) => page.evaluate(`(() => { const root = bench.list().shadowRoot; return (${ask})(root); })()`);
+
+  test('formulas are set, and what is none stays as it was written', async () => {
+    await said('$\\frac{a}{b}$ and $$\\sum_{i=1}^n i$$', '$\\frac{$ here', '$\\def\\a{b}\\a$ there');
+    await until('two formulas', () => inList("(root) => root.querySelectorAll('lectern-math math').length === 2"));
+    assert.deepEqual(await inList("(root) => [...root.querySelectorAll('lectern-math.source')].map((one) => one.textContent)"), ['$\\frac{$', '$\\def\\a{b}\\a$']);
+  });
+
+  test('no formula reaches out of its place, links, or hangs', async () => {
+    const nasty = ['\\rule{1000em}{1000em}', 'x\\kern-200em y', '\\hspace{-90em}x', '\\raisebox{90em}{x}', '\\href{javascript:alert(1)}{x}', '\\ref{b}', '\\text{<img src=x onerror=alert(1)>}', '\\style{position:fixed}{x}',
+      '\\textcolor{red;position:fixed}{x}', `${'{'.repeat(190)}${'}'.repeat(190)}`, '\\sqrt{'.repeat(50) + 'x' + '}'.repeat(50), '\\def\\a#1{\\a{#1#1}}\\a x', '\\smash{\\rule{9em}{99em}}', '\\Huge '.repeat(40) + 'x'];
+    await said(...nasty.map((one) => `$${one}$`), 'after all of it');
+    await until('the last of them', () => page.getByText('after all of it').isVisible());
+    await until('some are set', () => inList("(root) => root.querySelectorAll('lectern-math math').length > 4"));
+    assert.deepEqual(await inList("(root) => [...root.querySelectorAll('lectern-math *')].filter((one) => one.namespaceURI !== 'http://www.w3.org/1998/Math/MathML' || one.hasAttribute('href')).map((one) => one.outerHTML)"), []);
+    const out = await inList(`(root) => [...root.querySelectorAll('lectern-math:not(.source)')].filter((one) => {
+      const [inner, outer] = [one.getBoundingClientRect(), one.closest('li').getBoundingClientRect()];
+      return getComputedStyle(one).overflowX === 'visible' || inner.right > outer.right || inner.left < outer.left || inner.height > 200;
+    }).map((one) => one.textContent)`);
+    assert.deepEqual(out, []);
+    assert.deepEqual(page.errors, []);
+  });
+
+  test('what looks like a page is text', async () => {
+    await said('<img src=x onerror="document.title=1"> <script>document.title=2</script> javascript:alert(1) **<b>x</b>**');
+    await until('it is there', () => page.getByText('<script>').isVisible());
+    assert.equal(await inList("(root) => root.querySelectorAll('.body img, .body script, .body b, .body a').length"), 0);
+    assert.equal(await page.title(), 'The list alone');
+  });
+});
+
+describe('for everybody', () => {
+  for (const [who, you] of Object.entries({ participant: ME, host: HOST })) {
+    for (const colorScheme of ['light', 'dark']) {
+      test(`every kind of message, as a ${who} has it, ${colorScheme}`, async () => {
+        await page.emulateMedia({ colorScheme });
+        await page.evaluate((one) => {
+          bench.open(one.role === 'host' ? 'window, staff' : 'window, participant', 2, one);
+          bench.furnish(one);
+        }, you);
+        await until('its last one', () => page.getByText('On its way').isVisible());
+        await accessible(page, `messages-${who}-${colorScheme}`);
+        await button('Options').click();
+        await accessible(page, `options-${who}-${colorScheme}`);
+        await page.keyboard.press('Escape');
+        await page.evaluate(() => bench.list().focus());
+        for (let i = 0; i < 3; i++) await page.keyboard.press('ArrowUp');
+        await page.keyboard.press('Enter');
+        await until('the menu', () => page.getByRole('menu').isVisible());
+        await accessible(page, `menu-${who}-${colorScheme}`);
+        await page.keyboard.press('Escape');
+        await button('Pause chat').click();
+        await say(30);
+        await accessible(page, `paused-${who}-${colorScheme}`);
+      });
+    }
+  }
 });

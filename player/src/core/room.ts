@@ -307,11 +307,11 @@ export class Room {
     }
     const unsent = this.unsent.find((one) => one.ref === ref);
     if (!unsent) return [];
-    unsent.seq = seq;
+    if (seq === null) this.unsent = this.unsent.filter((one) => one !== unsent);
+    else unsent.seq = seq;
     // Slow mode is for words to the room, not for those who lead it.
     if (this.you?.role === 'participant') this.slowUntil = Math.max(this.slowUntil, now + this.state.settings.slow_ms);
-    const waits: Effect[] = held === undefined ? [] : [{ do: 'held', why: held }];
-    return [...this.#took([], false), ...waits];
+    return [...this.#took([], false), held === undefined ? { do: 'done', action: unsent.say } : { do: 'held', why: held }];
   }
 
   #voted(target: number, choices: readonly number[]): Effect[] {
@@ -357,10 +357,11 @@ const REFUSALS: Record<number, string> = {
   [CLOSED.unknown]: 'There is no such room.',
 };
 
-/** Of each who is here: a server takes a thousand in a second. */
-const RETURN_MS = 1;
 /** A close follows, for good. */
 const FINAL = ['banned', 'forbidden', 'unauthorized', 'not_found'];
+
+/** Of each who is here: a server takes a thousand in a second. */
+const RETURN_MS = 1;
 
 /** We did something wrong: come back, but not at once. */
 const PENALTY_MS: Record<number, number> = { [CLOSED.malformed]: 10_000, [CLOSED.tooBig]: 5_000, [CLOSED.rate]: 10_000 };

@@ -2,7 +2,7 @@
  * How a room stands: one pure fold of its events, used live, rewound and in the replay. The state comes whole with
  * each join and at the head of each chunk; from there the events lead on, in the order of the room.
  */
-import { noteOf, type Person, type Poll, type PollEvent, type Question, type RoomEvent, type StaffState, type State, type Tally, type TextEvent } from './wire';
+import { noteOf, reportOf, type Note, type Person, type Poll, type PollEvent, type Question, type Report, type RoomEvent, type StaffState, type State, type Tally, type TextEvent } from './wire';
 
 /** As many as the server tells of. */
 const QUESTIONS = 200;
@@ -19,11 +19,11 @@ export function fold(state: State, event: RoomEvent): State {
     case 'edit':
       return edited(state, event.target, (message) => (event.body === undefined ? bodiless(message) : { ...message, body: event.body, edited: event.sent }));
     case 'delete':
-      return without(state, ({ seq }) => seq === event.target);
+      return unreported(without(state, ({ seq }) => seq === event.target), event.target);
     case 'discard':
       return released(state, event.target);
     case 'pin':
-      return { ...state, pinned: event.message.deleted ? null : event.message };
+      return { ...state, pinned: event.message?.deleted ? null : (event.message ?? null) };
     case 'unpin':
       return state.pinned?.seq === event.target ? { ...state, pinned: null } : state;
     case 'question':
@@ -39,9 +39,9 @@ export function fold(state: State, event: RoomEvent): State {
     case 'sanction':
       return sanctioned(state, event.person, { person: event.person, what: event.what, until: event.until ?? null });
     case 'report':
-      return event.author ? reported(state, { seq: event.seq, target: event.target, by: event.author, reason: event.reason }) : state;
+      return reported(state, reportOf(event));
     case 'note':
-      return staffly(state, (staff) => ({ ...staff, notes: [...staff.notes.filter(({ seq }) => seq !== event.seq), noteOf(event)].slice(-NOTES) }));
+      return noted(state, noteOf(event));
     case 'erase':
       return erased(state, event.person);
     case 'tally':
@@ -74,6 +74,8 @@ function said(state: State, event: TextEvent): State {
   const asked: Question = { message: event, state: 'open', votes: 0 };
   return { ...next, questions: [...next.questions, asked].slice(-QUESTIONS) };
 }
+
+const unreported = (state: State, target: number): State => staffly(state, (staff) => ({ ...staff, reports: staff.reports.filter((report) => report.target !== target) }));
 
 const released = (state: State, seq: number): State =>
   state.staff?.held.some((message) => message.seq === seq) ? staffly(state, (staff) => ({ ...staff, held: staff.held.filter((message) => message.seq !== seq) })) : state;
@@ -127,15 +129,21 @@ function hand(state: State, person: Person | null | undefined, raised: boolean, 
   return { ...state, hands: { count: Math.max(0, count - 1), people: people.filter((one) => one.person.id !== person.id) } };
 }
 
-function sanctioned(state: State, { id }: Person, sanction: StaffState['sanctions'][number]): State {
+/** Who is silenced has no hand up any more. */
+function sanctioned(before: State, { id }: Person, sanction: StaffState['sanctions'][number]): State {
+  const up = before.hands.people.find(({ person }) => person.id === id)?.person;
+  const state = sanction.what === 'lift' ? before : hand(before, up, false, 0);
   return staffly(state, (staff) => {
     const others = staff.sanctions.filter(({ person }) => person.id !== id);
     return { ...staff, sanctions: sanction.what === 'lift' ? others : [...others, sanction] };
   });
 }
 
-const reported = (state: State, report: StaffState['reports'][number]): State =>
-  staffly(state, (staff) => ({ ...staff, reports: [...staff.reports.filter(({ seq }) => seq !== report.seq), report] }));
+const reported = (state: State, report: Report | null): State =>
+  report ? staffly(state, (staff) => ({ ...staff, reports: [...staff.reports.filter(({ seq }) => seq !== report.seq), report] })) : state;
+
+const noted = (state: State, note: Note | null): State =>
+  note ? staffly(state, (staff) => ({ ...staff, notes: [...staff.notes.filter(({ seq }) => seq !== note.seq), note].slice(-NOTES) })) : state;
 
 /** Nothing of this person is left. */
 function erased(state: State, id: string): State {
@@ -144,6 +152,6 @@ function erased(state: State, id: string): State {
   return staffly(next, (staff) => ({
     ...staff,
     reports: staff.reports.filter(({ by }) => by.id !== id),
-    notes: staff.notes.filter(({ person }) => person?.id !== id),
+    notes: staff.notes.filter(({ person }) => person !== id),
   }));
 }

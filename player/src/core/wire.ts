@@ -73,7 +73,8 @@ export interface TargetEvent extends Happened {
 export interface PinEvent extends Happened {
   kind: 'pin';
   target: number;
-  message: TextEvent;
+  /** Absent where it was deleted since. */
+  message?: TextEvent;
 }
 
 export type QuestionState = 'open' | 'answered' | 'dismissed';
@@ -126,14 +127,16 @@ export interface SanctionEvent extends Happened {
 export interface ReportEvent extends Happened {
   kind: 'report';
   target: number;
-  reason: string;
+  /** Absent where it was erased. */
+  reason?: string;
 }
 
 export interface NoteEvent extends Happened {
   kind: 'note';
-  person?: Person | null;
-  target?: number | null;
-  body: string;
+  /** An id. */
+  person?: string;
+  target?: number;
+  body?: string;
 }
 
 export interface EraseEvent extends Happened {
@@ -166,9 +169,10 @@ export type RoomEvent =
 
 // --- how a room stands
 
-export interface Word {
-  word: string;
-  verdict: 'hold' | 'reject';
+/** An entry may have a `*` at an end, for the rest of a word. */
+export interface Words {
+  hold: string[];
+  reject: string[];
 }
 
 export interface Settings {
@@ -186,8 +190,8 @@ export interface Settings {
   edit_ms: number;
   replay_names: 'names' | 'pseudonyms' | 'none';
   retention_days: number | null;
-  /** Only for staff, by the API. */
-  words?: Word[];
+  /** Only for staff; absent: none. */
+  words?: Words;
 }
 
 export interface Question {
@@ -241,7 +245,8 @@ export interface Sanction {
 export interface Note {
   seq: number;
   by: Person | null;
-  person: Person | null;
+  /** An id. */
+  person: string | null;
   target: number | null;
   body: string;
 }
@@ -327,7 +332,8 @@ export type ServerFrame =
       resumed: boolean;
     }
   | ({ type: 'events'; events: RoomEvent[] } & Stretch)
-  | { type: 'ack'; ref: string; seq: number; held?: string }
+  /** Without a `seq` where there was nothing to do. */
+  | { type: 'ack'; ref: string; seq: number | null; held?: string }
   | { type: 'refused'; ref: string | null; code: string; message: string; retry_after_ms?: number }
   | ({ type: 'gap' } & Stretch)
   | { type: 'tally'; tallies: Tally[] }
@@ -451,9 +457,9 @@ export function parseState(value: unknown): State {
     ...(staff && {
       staff: {
         held: listOf<TextEvent>(staff.held, isText),
-        reports: listOf<Report>(staff.reports, isReport),
+        reports: parseEvents(staff.reports).flatMap((event) => (event.kind === 'report' ? (reportOf(event) ?? []) : [])),
         sanctions: listOf<Sanction>(staff.sanctions, isSanction).map((one) => ({ ...one, until: one.until ?? null })),
-        notes: listOf<NoteEvent>(staff.notes, (one) => isFields(one) && isString(one.body)).map(noteOf),
+        notes: parseEvents(staff.notes).flatMap((event) => (event.kind === 'note' ? (noteOf(event) ?? []) : [])),
       },
     }),
   };
@@ -465,7 +471,11 @@ export function parseSettings(value: unknown): Settings {
   return { ...SETTINGS, ...(Object.fromEntries(right.map(([name]) => [name, given[name]])) as Partial<Settings>) };
 }
 
-export const noteOf = ({ seq, author, person, target, body }: NoteEvent): Note => ({ seq, by: author ?? null, person: person ?? null, target: target ?? null, body });
+/** null where nothing is left of it. */
+export const noteOf = ({ seq, author, person, target, body }: NoteEvent): Note | null =>
+  body === undefined ? null : { seq, by: author ?? null, person: person ?? null, target: target ?? null, body };
+
+export const reportOf = ({ seq, author, target, reason }: ReportEvent): Report | null => (author ? { seq, target, by: author, reason: reason ?? '' } : null);
 
 const isFields = (value: unknown): value is Fields => typeof value === 'object' && value !== null && !Array.isArray(value);
 const isString = (value: unknown): value is string => typeof value === 'string';
@@ -518,7 +528,7 @@ const KINDS = new Map<string, (event: Fields) => boolean>(Object.entries({
   delete: TARGET,
   discard: TARGET,
   unpin: TARGET,
-  pin: (event) => TARGET(event) && isText(event.message),
+  pin: (event) => TARGET(event) && maybe(isText)(event.message),
   question: has({ target: isNumber, state: isQuestionState }),
   poll: ASKED,
   close: has({ target: isNumber, counts: isNumbers, voters: isNumber, right: orNull(isNumbers) }),
@@ -526,8 +536,8 @@ const KINDS = new Map<string, (event: Fields) => boolean>(Object.entries({
   reactions: has({ counts: isCounts }),
   settings: has({ settings: isFields }),
   sanction: has({ person: isPerson, what: isMeasure, until: orNull(isNumber) }),
-  report: has({ target: isNumber, reason: isString }),
-  note: has({ person: orNull(isPerson), target: orNull(isNumber), body: isString }),
+  report: has({ target: isNumber, reason: maybe(isString) }),
+  note: has({ person: maybe(isString), target: maybe(isNumber), body: maybe(isString) }),
   erase: has({ person: isString }),
   tally: TALLY,
 }));
@@ -554,9 +564,7 @@ const isQuestion: Check = (value) => isFields(value) && isText(value.message) &&
 const isPoll: Check = (value) =>
   isFields(value) && ASKED(value) && has({ seq: isNumber, at: isNumber, closed: isBoolean, counts: orNull(isNumbers), voters: isNumber, right: orNull(isNumbers), voted: maybe(isNumbers) })(value);
 const isHand: Check = (value) => isFields(value) && isPerson(value.person) && isNumber(value.since);
-const isReport: Check = (value) => isFields(value) && isNumber(value.seq) && isNumber(value.target) && isPerson(value.by) && isString(value.reason);
 const isSanction: Check = (value) => isFields(value) && isPerson(value.person) && isMeasure(value.what) && orNull(isNumber)(value.until);
-const isWord: Check = (value) => isFields(value) && isString(value.word) && oneOf('hold', 'reject')(value.verdict);
 
 const SETTING_CHECKS: Record<keyof Settings, Check> = {
   messages: oneOf('open', 'moderated', 'off'),
@@ -573,7 +581,7 @@ const SETTING_CHECKS: Record<keyof Settings, Check> = {
   edit_ms: isNumber,
   replay_names: oneOf('names', 'pseudonyms', 'none'),
   retention_days: (value) => value === null || isNumber(value),
-  words: each(isWord),
+  words: (value) => isFields(value) && isStrings(value.hold) && isStrings(value.reject),
 };
 
 const isLine = has({ state: oneOf('waiting', 'live', 'ended') });
@@ -582,7 +590,7 @@ const STRETCH = has({ from: isNumber, to: isNumber });
 const FRAMES = new Map<string, (frame: Fields) => boolean>(Object.entries({
   joined: (frame) => has({ epoch: isString, from: isNumber, seq: isNumber, you: isPerson, now: isNumber })(frame) && isFields(frame.line) && isLine(frame.line),
   events: (frame) => STRETCH(frame) && Array.isArray(frame.events),
-  ack: has({ ref: isString, seq: isNumber, held: maybe(isString) }),
+  ack: has({ ref: isString, seq: orNull(isNumber), held: maybe(isString) }),
   refused: has({ code: isString, message: isString }),
   gap: STRETCH,
   tally: (frame) => Array.isArray(frame.tallies),

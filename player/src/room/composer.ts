@@ -9,6 +9,7 @@ import { icons } from '../style/icons';
 import { baseStyles, sheet } from '../style/shared';
 import { Attachments, type Upload } from './attachments';
 import css from './composer.css?inline';
+import { KeepFocus } from './keep-focus';
 
 /** The counter shows when fewer than this part of the limit is left. */
 const NEARLY = 0.2;
@@ -41,7 +42,7 @@ export interface Editing {
 
 /**
  * Tells `say` (detail: Draft; `preventDefault` on it keeps the text in the box), `correct` (detail: Editing) and
- * `unrelate`: no reply, no edit any more.
+ * `unrelate`: no reply, no edit any more; `orphaned`: what had the focus is gone, and nothing here can take it.
  */
 export class LecternComposer extends LitElement {
   static override styles = [baseStyles, sheet(css)];
@@ -115,6 +116,7 @@ export class LecternComposer extends LitElement {
     this.reply = null;
     this.editing = null;
     this.slowUntil = 0;
+    new KeepFocus(this, () => this.#box ?? this.#orphaned());
   }
 
   override disconnectedCallback(): void {
@@ -212,7 +214,7 @@ export class LecternComposer extends LitElement {
   #sendButton(left: number) {
     const wait = Math.ceil(this.#waitMs / 1000);
     const label = this.editing ? 'Save' : 'Send';
-    return html`<button class="button primary send" aria-label=${label} title="${label} (Enter)" aria-disabled=${String(!this.#sendable(left))}>
+    return html`<button class="button primary send" title="${label} (Enter)" aria-disabled=${String(!this.#sendable(left))}><span class="unseen">${label}</span>
       ${wait > 0 ? html`<span class="wait" aria-hidden="true">${wait}</span>` : this.editing ? icons.check : icons.send}</button>`;
   }
 
@@ -301,6 +303,11 @@ export class LecternComposer extends LitElement {
   #sendable(left: number): boolean {
     const something = this.#text.trim() !== '' || (this.#attachments.ready.length > 0 && !this.editing);
     return something && left >= 0 && this.#waitMs <= 0 && !this.#attachments.busy;
+  }
+
+  #orphaned(): null {
+    this.dispatchEvent(new Event('orphaned'));
+    return null;
   }
 
   // --- waiting

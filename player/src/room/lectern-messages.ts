@@ -117,6 +117,7 @@ export class LecternMessages extends LitElement {
   #active: Key | null = null;
   /** The row that has the focus, so that it is not lost with it. */
   #focused: Key | null = null;
+  #rendering = false;
   /** The row that shall have it as soon as it is there. */
   #toFocus: Key | null = null;
   #confirming: number | null = null;
@@ -204,6 +205,7 @@ export class LecternMessages extends LitElement {
     if (isNews(changed)) this.#lay();
     this.#virtualizer.setOptions(this.#options());
     this.#count();
+    this.#rendering = true;
   }
 
   override render() {
@@ -230,6 +232,7 @@ export class LecternMessages extends LitElement {
   }
 
   protected override updated(changed: PropertyValues): void {
+    this.#rendering = false;
     this.#virtualizer._willUpdate();
     for (const row of this.#elements()) this.#virtualizer.measureElement(row);
     this.#virtualizer.measureElement(null);
@@ -439,7 +442,7 @@ export class LecternMessages extends LitElement {
   // --- following the end, keeping the place
 
   get #following(): boolean {
-    return this.#stuck && this.#pausedAt === null && this.#hovered === undefined && this.#focused === null;
+    return this.#stuck && this.#pausedAt === null && this.#hovered === undefined && this.#focused === null && this.#menu === null;
   }
 
   #keepAtEnd(): void {
@@ -590,11 +593,9 @@ export class LecternMessages extends LitElement {
     this.requestUpdate();
   };
 
-  /** Who leaves wants the end again; a row that is taken away from under the focus tells nothing. */
+  /** Who leaves wants the end again; a row that our own rendering takes away from under the focus is no leaving. */
   readonly #focusedOut = ({ relatedTarget }: FocusEvent): void => {
-    const left = relatedTarget instanceof Node && !this.#scroller?.contains(relatedTarget);
-    const gone = relatedTarget === null && !document.hasFocus();
-    if (!left && !gone) return;
+    if (this.#rendering || (relatedTarget instanceof Node && this.#scroller?.contains(relatedTarget))) return;
     this.#focused = null;
     this.requestUpdate();
   };

@@ -5,9 +5,10 @@
  * what stood there then, by the position of its `playhead`: its words, its questions, its polls with the votes so far.
  */
 import { LitElement, html, nothing, type PropertyValues, type TemplateResult } from 'lit';
-import { exportRoom, erasePerson, readSettings, uploadFile, type Broadcast } from '../api';
+import { exportRoom, erasePerson, uploadFile, type Broadcast } from '../api';
 import { isRewound } from '../core/edge';
 import { positionTime } from '../core/format';
+import { parse, textOf } from '../core/markup';
 import { lowerBound, type Message } from '../core/message';
 import { kindsOf, rulesOf, span } from '../core/mode';
 import { shownUpTo, type View } from '../core/replay';
@@ -49,6 +50,9 @@ const STEP: Ticks = 3 * 90_000;
 /** Files of messages on their way, kept in case these come back. */
 const KEPT_FILES = 50;
 
+/** More characters than two lines hold. */
+const LONG_PIN = 80;
+
 type Tab = 'chat' | 'questions' | 'polls' | 'people' | 'review';
 
 interface TabShown {
@@ -89,6 +93,8 @@ export class LecternRoom extends LitElement {
   #files = new Map<string, Attached>();
   #complaint = '';
   #notice = '';
+  /** For screen readers alone: others see it. */
+  #whispered = '';
   #noticeEnds: ReturnType<typeof setTimeout> | undefined;
   #whole = false;
   /** The composer was there. */
@@ -198,6 +204,8 @@ export class LecternRoom extends LitElement {
     return found?.seq === seq ? found : null;
   };
 
+  readonly #nameOf = (id: string): string => this.#known.find((person) => person.id === id)?.name ?? this.connection?.room.roster?.people.find(({ person }) => person.id === id)?.person.name ?? '';
+
   get #tabs(): TabShown[] {
     const { questions, polls, settings } = this.state;
     const open = questions.filter(({ state }) => state === 'open').length;
@@ -220,7 +228,7 @@ export class LecternRoom extends LitElement {
       ${tabs.length > 1 ? html`<div class="tabs" role="tablist" aria-label="Room" @keydown=${this.#walkTabs}>${tabs.map((one) => this.#tabButton(one))}</div>` : nothing}
       <div class="corner">
         ${this.#presence()}
-        ${this.#leads ? html`<button class="icon" aria-label="Room settings" title="Room settings" aria-haspopup="dialog" @click=${() => this.renderRoot.querySelector('lectern-settings')?.open()}>${icons.gear}</button>` : nothing}
+        ${this.#leads ? html`<button class="round" aria-label="Room settings" title="Room settings" aria-haspopup="dialog" @click=${() => this.renderRoot.querySelector('lectern-settings')?.open()}>${icons.gear}</button>` : nothing}
       </div>
     </header>`;
   }
@@ -260,12 +268,12 @@ export class LecternRoom extends LitElement {
 
   #pinned(pinned: NonNullable<State['pinned']>): TemplateResult {
     const { seq, author, body, question } = pinned;
-    const long = (body ?? '').length > 60 || (body ?? '').includes('\n');
+    const long = (body ?? '').length > LONG_PIN || (body ?? '').includes('\n');
     return html`<section class="strip pinned ${this.#whole ? 'whole' : ''}" aria-label="Pinned ${question ? 'question' : 'message'}">
       ${icons.pin}
-      <p class="pin" dir="auto"><b>${author.name}</b> ${bodyOf(pinned, this.state.settings)}</p>
+      <p class="pin" dir="auto"><b>${author.name}</b> ${long && !this.#whole ? textOf(parse(body ?? '')) : bodyOf(pinned, this.state.settings)}</p>
       ${long ? html`<button class="button small quiet" aria-expanded=${String(this.#whole)} @click=${this.#unfold}>${this.#whole ? 'Less' : 'More'}</button>` : nothing}
-      ${this.#leads && this.#mode === 'live' ? html`<button class="icon" aria-label="Unpin" title="Unpin" @click=${() => this.connection?.ask({ type: 'unpin', target: seq })}>${icons.close}</button>` : nothing}
+      ${this.#leads && this.#mode === 'live' ? html`<button class="round" aria-label="Unpin" title="Unpin" @click=${() => this.connection?.ask({ type: 'unpin', target: seq })}>${icons.close}</button>` : nothing}
     </section>`;
   }
 
@@ -297,7 +305,7 @@ export class LecternRoom extends LitElement {
       ${panel('questions', () => html`<lectern-questions .state=${state} .you=${you} .live=${live}></lectern-questions>`)}
       ${panel('polls', () => html`<lectern-polls .state=${state} .you=${you} .live=${live} .now=${this.#now} @newpoll=${() => this.renderRoot.querySelector('lectern-poll-dialog')?.open()}></lectern-polls>`)}
       ${panel('people', () => html`<lectern-people .state=${this.#stateNow} .roster=${this.connection?.room.roster ?? null} .active=${this.#tab === 'people'} .live=${true} .now=${this.#now}></lectern-people>`)}
-      ${panel('review', () => html`<lectern-review .state=${this.#stateNow} .messageOf=${this.#messageOf} .now=${this.#now}></lectern-review>`)}
+      ${panel('review', () => html`<lectern-review .state=${this.#stateNow} .messageOf=${this.#messageOf} .nameOf=${this.#nameOf} .now=${this.#now}></lectern-review>`)}
     `;
   }
 
@@ -315,7 +323,7 @@ export class LecternRoom extends LitElement {
   #waiting() {
     const room = this.connection?.room;
     if (!room) return [];
-    const provisional = this.#mode === 'live' ? room.provisional.map(({ id, event }) => ({ ref: id, body: `${event.author.name}: ${event.body ?? ''}` })) : [];
+    const provisional = this.#mode === 'live' ? room.provisional.filter(({ event }) => event.author.id !== room.you?.id).map(({ id, event }) => ({ ref: id, body: `${event.author.name}: ${event.body ?? ''}` })) : [];
     return [...provisional, ...room.unsent];
   }
 
@@ -331,8 +339,9 @@ export class LecternRoom extends LitElement {
     const closed = this.#closed;
     this.#wrote ||= closed === null;
     return html`
-      ${this.#complaint ? html`<div class="notice bad complaint" role="alert"><span>${this.#complaint}</span><button class="icon" aria-label="Dismiss" @click=${() => this.#complain('')}>${icons.close}</button></div>` : nothing}
+      ${this.#complaint ? html`<div class="notice bad complaint" role="alert"><span>${this.#complaint}</span><button class="round" aria-label="Dismiss" @click=${() => this.#complain('')}>${icons.close}</button></div>` : nothing}
       <div class="told" role="status">${this.#notice ? html`<p class="notice">${this.#notice}</p>` : nothing}</div>
+      <div class="unseen" role="status">${this.#whispered}</div>
       ${closed ?? nothing}
       ${this.#reactionsRow()}
       ${this.#wrote ? this.#composer(closed !== null) : nothing}
@@ -380,7 +389,7 @@ export class LecternRoom extends LitElement {
     return html`<lectern-composer ?hidden=${!here} .limit=${room?.limits.body ?? 1000} .kinds=${kinds} .fixed=${this.#tab === 'questions' ? 'question' : null} .hint=${hint}
       .rules=${closed || staff ? NO_RULES : rulesOf(settings, this.#tab === 'questions' ? 'question' : null)} .closed=${closed} .anonymity=${settings.anonymous} .announces=${staff}
       .upload=${staff || settings.uploads === 'participants' ? this.#upload : null} .people=${this.#known} .reply=${this.#reply} .editing=${this.#editing} .slowUntil=${room?.slowUntil ?? 0}
-      @say=${this.#say} @correct=${this.#correct} @unrelate=${this.#unrelate}></lectern-composer>`;
+      @say=${this.#say} @correct=${this.#correct} @unrelate=${this.#unrelate} @orphaned=${this.#refocus}></lectern-composer>`;
   }
 
   /** Whom one can mention: those who have written under their name. */
@@ -509,6 +518,7 @@ export class LecternRoom extends LitElement {
   #done(action: Action): void {
     const words = DONE[action.type];
     if (action.type === 'edit') this.#unrelate();
+    if (action.type === 'say') this.#whisper('Sent.');
     if (words === undefined) return;
     this.#complaint = '';
     const dialog = this.#openDialog;
@@ -546,6 +556,16 @@ export class LecternRoom extends LitElement {
     this.#noticeEnds = setTimeout(() => this.#tell(''), words === '' ? 0 : NOTICE_MS);
     if (words === '') clearTimeout(this.#noticeEnds);
     this.requestUpdate();
+  }
+
+  /** Emptied before the next, so that the same words are said again. */
+  #whisper(words: string): void {
+    this.#whispered = '';
+    this.requestUpdate();
+    void this.updateComplete.then(() => {
+      this.#whispered = words;
+      this.requestUpdate();
+    });
   }
 
   #admitted(event: CustomEvent<string>): void {
@@ -673,7 +693,6 @@ export class LecternRoom extends LitElement {
     const { broadcast } = this;
     if (!broadcast || !this.#leads) return null;
     return (this.#deskOf ??= {
-      readWords: async () => (await readSettings(broadcast.id, this.#identity)).words ?? [],
       export: (format) => exportRoom(broadcast.id, format, this.#identity),
     });
   }

@@ -41,11 +41,11 @@ export class LecternPersonDialog extends Dialog {
     const { person } = this;
     if (!person) return html``;
     const sanction = this.state.staff?.sanctions.find((one) => one.person.id === person.id);
-    const notes = this.state.staff?.notes.filter((note) => note.person?.id === person.id) ?? [];
+    const notes = this.state.staff?.notes.filter((note) => note.person === person.id) ?? [];
     return html`
-      ${sanction ? html`<div class="notice warn line"><span style="flex:1">${MEASURES[sanction.what]}${sanction.until === null ? '' : ` for ${span(sanction.until - now())}`}</span><button class="button small" @click=${() => this.#decide('lift')}>Lift</button></div>` : nothing}
+      ${sanction ? html`<div class="notice warn line"><span class="grow">${MEASURES[sanction.what]}${sanction.until === null ? '' : ` for ${span(sanction.until - now())}`}</span><button class="button small" @click=${() => this.#decide('lift')}>Lift</button></div>` : nothing}
       ${isStaff(person) ? html`<p class="notice">${person.name} is of the teaching team.</p>` : this.#measures()}
-      <form @submit=${this.#write} style="display:grid;gap:.5rem">
+      <form class="stack" @submit=${this.#write}>
         <h3>Notes of the teaching team</h3>
         ${notes.map(({ by, body }) => html`<p class="notice">${body}<span class="small">${by?.name ?? ''}</span></p>`)}
         <div class="line"><input class="field" aria-label="A note on ${person.name}" placeholder="Only staff see it" autocomplete="off" .value=${this.#note} @input=${(event: Event) => (this.#note = (event.target as HTMLInputElement).value)} /><button class="button">Note</button></div>
@@ -57,11 +57,13 @@ export class LecternPersonDialog extends Dialog {
     return html`<fieldset><legend>Stop this person from writing</legend>
       <div class="line">
         <button type="button" class="button" @click=${() => this.#decide('mute')}>Mute</button>
+ <button type="button" class="button live" @click=${() => this.#decide('ban')}>Ban</button>
+      </div>
+      <div class="line">
         <button type="button" class="button" @click=${() => this.#decide('timeout')}>Time out for</button>
-        <select class="field" style="flex:0 1 130px" aria-label="Time out for" @change=${(event: Event) => (this.#forMs = TIMEOUTS[(event.target as HTMLSelectElement).selectedIndex] ?? this.#forMs)}>
+        <select class="field" aria-label="Time out for" @change=${(event: Event) => (this.#forMs = TIMEOUTS[(event.target as HTMLSelectElement).selectedIndex] ?? this.#forMs)}>
           ${TIMEOUTS.map((ms) => html`<option ?selected=${ms === this.#forMs}>${span(ms)}</option>`)}
         </select>
-        <button type="button" class="button live" @click=${() => this.#decide('ban')}>Ban</button>
       </div>
       <label class="tick"><input type="checkbox" .checked=${this.#purge} @change=${(event: Event) => (this.#purge = (event.target as HTMLInputElement).checked)} /><span>Also delete their recent messages</span></label>
       <p class="small">Who is muted still reads; who is banned has to leave the room.</p>

@@ -31,13 +31,14 @@ export class LecternPollDialog extends Dialog {
   }
 
   protected override content(): TemplateResult {
-    return html`<form id="poll" @submit=${this.#submit} style="display:contents">
+    return html`<form id="poll" class="through" @submit=${this.#submit}>
       ${this.#problem ? html`<p id="wrong" class="notice bad" role="alert">${this.#problem}</p>` : nothing}
-      <fieldset class="line" style="display:flex"><legend class="unseen">Kind</legend>
+      <fieldset class="line"><legend class="unseen">Kind</legend>
         ${this.#radio('kind', 'Poll', !this.#quiz, () => (this.#quiz = false))} ${this.#radio('kind', 'Quiz, with right answers', this.#quiz, () => (this.#quiz = true))}
       </fieldset>
       <label>Question <input class="field" name="question" maxlength=${LONGEST_QUESTION} autocomplete="off" aria-describedby="wrong" .value=${this.#question} @input=${(event: Event) => (this.#question = valueOf(event))} /></label>
       <fieldset><legend>Answers</legend>
+        ${this.#quiz ? html`<p class="small">Tick what is right.</p>` : nothing}
         ${this.#options.map((option, i) => this.#option(option, i))}
         ${this.#options.length < MOST ? html`<div><button type="button" class="button small" @click=${this.#add}>${icons.plus} Add an answer</button></div>` : nothing}
       </fieldset>

@@ -15,10 +15,12 @@ import { MEASURES } from './people';
 
 export class LecternReview extends LitElement {
   static override styles = [baseStyles, sheet(panel)];
-  static override properties = { state: { attribute: false }, messageOf: { attribute: false }, now: { attribute: false } };
+  static override properties = { state: { attribute: false }, messageOf: { attribute: false }, nameOf: { attribute: false }, now: { attribute: false } };
   declare state: State;
   /** Where it is at hand. */
   declare messageOf: (seq: number) => Message | null;
+  /** Of a person's id; empty where nobody knows. */
+  declare nameOf: (id: string) => string;
   declare now: () => WallMs;
   /** Reports that somebody here has dealt with. */
   #done = new Set<number>();
@@ -26,6 +28,7 @@ export class LecternReview extends LitElement {
   constructor() {
     super();
     this.messageOf = () => null;
+    this.nameOf = () => '';
     this.now = Date.now;
     new KeepFocus(this, () => this.renderRoot.querySelector<HTMLElement>('.approve, h3'));
   }
@@ -100,8 +103,8 @@ export class LecternReview extends LitElement {
   }
 
   #note({ by, person, target, body }: Note): TemplateResult {
-    const about = person ?? (target === null ? null : (this.messageOf(target)?.author ?? null));
-    return html`<li class="card"><p class="text" dir="auto">${body}</p><p class="meta">${about ? html`<span>on ${about.name}</span>` : nothing} ${by ? html`<span>by ${by.name}</span>` : nothing}</p></li>`;
+    const about = target === null ? this.nameOf(person ?? '') : (this.messageOf(target)?.author.name ?? '');
+    return html`<li class="card"><p class="text" dir="auto">${body}</p><p class="meta">${about ? html`<span>on ${about}</span>` : nothing} ${by ? html`<span>by ${by.name}</span>` : nothing}</p></li>`;
   }
 }
 

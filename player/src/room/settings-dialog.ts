@@ -3,7 +3,7 @@ import { html, nothing, type TemplateResult } from 'lit';
 import { live } from 'lit/directives/live.js';
 import { EXPORTS } from '../api';
 import { MODES, modeOf, span, type Mode } from '../core/mode';
-import type { Settings, Word } from '../core/wire';
+import type { Settings, Words } from '../core/wire';
 import { icons } from '../style/icons';
 import { ask } from './asking';
 import { Dialog } from './dialogs';
@@ -18,9 +18,8 @@ const RETENTION: readonly (readonly [string, number | null])[] = [
   ['1 year after the end', 365],
 ];
 
-/** The server's word lists and files, where one may ask for them. */
+/** What the server writes into files. */
 export interface Desk {
-  readWords(): Promise<readonly Word[]>;
   export(format: keyof typeof EXPORTS): Promise<Blob>;
 }
 
@@ -30,8 +29,8 @@ export class LecternSettings extends Dialog {
   declare desk: Desk | null;
   /** Of the files that are saved. */
   declare name: string;
-  /** As they were typed; null while they are not known. */
-  #words: Record<Word['verdict'], string> | null = null;
+  /** As they were typed; null: not yet. */
+  #words: Record<keyof Words, string> | null = null;
   #hosts: string | null = null;
 
   constructor() {
@@ -43,7 +42,6 @@ export class LecternSettings extends Dialog {
   override async open(): Promise<void> {
     [this.#words, this.#hosts] = [null, null];
     await super.open();
-    await this.#readWords();
   }
 
   protected override get heading(): string {
@@ -73,7 +71,7 @@ export class LecternSettings extends Dialog {
         <div class="pair">
           ${this.#choice('slow_ms', 'Slow mode', SLOW, (ms) => (ms === 0 ? 'Off' : `A message every ${span(ms)}`))}
           ${this.#choice('delay_ms', 'Others see a message', DELAY, (ms) => (ms === 0 ? 'at once' : `${span(ms)} later`))}
-          ${this.#choice('edit_ms', 'One’s own message can be edited for', EDIT, (ms) => (ms === 0 ? 'Never' : span(ms)))}
+          ${this.#choice('edit_ms', 'Own messages can be edited', EDIT, (ms) => (ms === 0 ? 'not at all' : `for ${span(ms)}`))}
         </div>
       </fieldset>
 
@@ -153,22 +151,11 @@ export class LecternSettings extends Dialog {
 
   // --- words
 
-  async #readWords(): Promise<void> {
-    try {
-      const words = (await this.desk?.readWords()) ?? [];
-      const of = (verdict: Word['verdict']) => words.filter((one) => one.verdict === verdict).map(({ word }) => word).join('\n');
-      this.#words = { hold: of('hold'), reject: of('reject') };
-    } catch (error) {
-      this.tell(`The word lists could not be read: ${error instanceof Error ? error.message : 'no answer'}`, false);
-    }
-    this.requestUpdate();
-  }
-
-  #wordLists(): TemplateResult | typeof nothing {
-    const words = this.#words;
-    if (!words) return nothing;
-    const list = (verdict: Word['verdict'], label: string) => html`<label>${label}
-      <textarea class="field" rows="4" spellcheck="false" placeholder="One word a line" .value=${live(words[verdict])} @input=${(event: Event) => (words[verdict] = (event.target as HTMLTextAreaElement).value)}></textarea></label>`;
+  #wordLists(): TemplateResult {
+    const { hold = [], reject = [] } = this.settings.words ?? {};
+    const words = (this.#words ??= { hold: hold.join('\n'), reject: reject.join('\n') });
+    const list = (verdict: keyof Words, label: string) => html`<label>${label}
+      <textarea class="field" rows="4" spellcheck="false" placeholder="One a line" .value=${live(words[verdict])} @input=${(event: Event) => (words[verdict] = (event.target as HTMLTextAreaElement).value)}></textarea></label>`;
     return html`<form @submit=${(event: Event) => this.#saveWords(event, words)}>
       <div class="pair">${list('hold', 'Words that wait for approval')} ${list('reject', 'Words that are refused')}</div>
       <p class="small">A * before or behind a word finds it inside others, too.</p>
@@ -176,10 +163,9 @@ export class LecternSettings extends Dialog {
     </form>`;
   }
 
-  #saveWords(event: Event, words: Record<Word['verdict'], string>): void {
+  #saveWords(event: Event, { hold, reject }: Record<keyof Words, string>): void {
     event.preventDefault();
-    const of = (verdict: Word['verdict']): Word[] => lines(words[verdict]).map((word) => ({ word, verdict }));
-    this.#set({ words: [...of('hold'), ...of('reject')] });
+    this.#set({ words: { hold: lines(hold), reject: lines(reject) } });
   }
 
   // --- export

@@ -8,8 +8,16 @@ const BEEP_MS = 60;
 const canvas = document.querySelector('canvas');
 const context = canvas.getContext('2d');
 let session = null;
+/** How far the page's clock is behind the true one, for a lecture that is to have begun earlier. */
+let backMs = 0;
 
-globalThis.lecturer = { publish, resize, hangUp, vanish, serverPort };
+globalThis.lecturer = { publish, resize, hangUp, vanish, serverPort, setBack };
+
+function setBack(ms) {
+  backMs = ms;
+}
+
+const clock = () => performance.timeOrigin + performance.now() - backMs;
 
 /** The picture and the sound, for whoever publishes them. */
 function media(width, height) {
@@ -83,7 +91,7 @@ const connected = (connection) =>
 
 function paint() {
   const { width, height } = canvas;
-  const now = performance.timeOrigin + performance.now();
+  const now = clock();
   context.fillStyle = `hsl(${(now / 50) % 360} 30% 40%)`;
   context.fillRect(0, 0, width, height);
   context.fillStyle = '#eee';
