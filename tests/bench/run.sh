@@ -29,7 +29,7 @@ for name in "$@"; do
       (cd tests && npm run --silent setup && node bench/list.mjs)
       ;;
     *)
-      echo "there is no benchmark '$name': origin, window, latency, room" >&2
+      echo "there is no benchmark '$name': origin, window, latency, room, list" >&2
       exit 2
       ;;
   esac
