@@ -117,7 +117,8 @@ async function enters(from) {
 describe('the lecturer', () => {
   test('deletes what a student wrote', ONE, async () => {
     const room = studio.page.locator('lectern-room');
-    await room.getByRole('button', { name: 'Delete this message of Noor' }).click();
+    await room.getByRole('button', { name: 'More about this message of Noor' }).click();
+    await room.getByRole('menuitem', { name: 'Delete' }).click();
     await room.getByRole('group', { name: 'Delete this message?' }).getByRole('button', { name: 'Delete' }).click();
     await until('the student does not see it any more', async () => !(await viewer.room()).includes('Who invented it?'));
   });

@@ -158,7 +158,8 @@ export class LecternComposer extends LitElement {
     if (this.closed) return this.#kept();
     const left = this.#left;
     const kind = this.#kindNow;
-    return html`<form class=${classMap({ private: kind === 'staff', asks: kind === 'question' })} @submit=${this.#submit} @dragover=${this.#dragged} @drop=${this.#dropped}>
+    const privately = this.editing ? '' : this.reply?.to ? `Goes to ${this.reply.name} and the teaching team only` : kind === 'staff' ? 'Goes to the teaching team only' : '';
+    return html`<form class=${classMap({ private: privately !== '' })} @submit=${this.#submit} @dragover=${this.#dragged} @drop=${this.#dropped}>
       ${this.#problem ? html`<p id="problem" class="notice bad" role="alert">${this.#problem}</p>` : nothing}
       ${this.#related()}
       <div class="row">
@@ -171,8 +172,8 @@ export class LecternComposer extends LitElement {
         </div>
         ${this.#sendButton(left)}
       </div>
-      <p id="about" class="about" ?hidden=${!this.hint && this.rules.length === 0 && kind !== 'staff'}>
-        ${kind === 'staff' ? html`<span class="only">${icons.lock} Goes to the teaching team only</span>` : nothing}
+      <p id="about" class="about" ?hidden=${!this.hint && this.rules.length === 0 && privately === ''}>
+        ${privately ? html`<span class="only">${icons.lock} ${privately}</span>` : nothing}
         ${this.hint ? html`<span>${icons.clock} ${this.hint}</span>` : nothing}
         ${this.rules.map((rule) => html`<span>${rule}</span>`)}
       </p>
@@ -201,7 +202,7 @@ export class LecternComposer extends LitElement {
   }
 
   #kinds() {
-    if (this.editing) return nothing;
+    if (this.editing ?? this.reply?.to) return nothing;
     const kinds = this.#offeredKinds;
     if (kinds.length < 2) return nothing;
     return html`<fieldset class="kinds"><legend class="unseen">What you write</legend>

@@ -3,6 +3,7 @@ import { LitElement, html, nothing, type TemplateResult } from 'lit';
 import { icons } from '../style/icons';
 import { baseStyles, sheet } from '../style/shared';
 import css from './dialog.css?inline';
+import { KeepFocus } from './keep-focus';
 
 export abstract class Dialog extends LitElement {
   static override styles = [baseStyles, sheet(css)];
@@ -10,6 +11,11 @@ export abstract class Dialog extends LitElement {
   #outcome: { words: string; good: boolean } | null = null;
   #from: HTMLElement | null = null;
   protected shown = false;
+
+  constructor() {
+    super();
+    new KeepFocus(this, () => this.renderRoot.querySelector<HTMLElement>('.shut'));
+  }
 
   /** A sheet on a phone, rather than the whole of it. */
   protected readonly sheet: boolean = false;

@@ -518,7 +518,8 @@ export class LecternRoom extends LitElement {
   #done(action: Action): void {
     const words = DONE[action.type];
     if (action.type === 'edit') this.#unrelate();
-    if (action.type === 'say') this.#whisper('Sent.');
+    const whispered = WHISPERED[action.type];
+    if (whispered !== undefined) this.#whisper(whispered);
     if (words === undefined) return;
     this.#complaint = '';
     const dialog = this.#openDialog;
@@ -801,7 +802,6 @@ const NO_RULES: readonly string[] = [];
 /** What is said when it was done; nothing where one sees it. */
 const DONE: Partial<Record<Action['type'], string>> = {
   edit: 'Your message is changed.',
-  vote: 'Your vote is counted.',
   report: 'The teaching team has your report.',
   poll: 'The poll is open.',
   settings: 'Saved.',
@@ -810,6 +810,9 @@ const DONE: Partial<Record<Action['type'], string>> = {
   pin: 'Pinned for everybody.',
   discard: 'Discarded. Only its writer is told.',
 };
+
+/** What one sees at once, and does not hear. */
+const WHISPERED: Partial<Record<Action['type'], string>> = { say: 'Sent.', vote: 'Your vote is counted.' };
 
 /** Why what one wrote is not there yet. */
 const WAITS: Partial<Record<string, string>> = {

@@ -92,7 +92,7 @@ export class LecternPersonDialog extends Dialog {
         (error: unknown) => this.tell(error instanceof Error ? error.message : 'It was not erased.', false),
       );
     };
-    const ask_ = (erasing: boolean) => {
+    const sure = (erasing: boolean) => {
       this.#erasing = erasing;
       this.requestUpdate();
       void this.updateComplete.then(() => this.renderRoot.querySelector<HTMLElement>('.erasing button')?.focus());
@@ -100,8 +100,8 @@ export class LecternPersonDialog extends Dialog {
     return html`<div class="erasing"><h3>Erase</h3>
       <p class="small">All that ${person.name} wrote leaves the room, the replay and its files. This cannot be undone.</p>
       ${this.#erasing
-        ? html`<div class="line" role="group" aria-label="Erase everything?"><button class="button live" @click=${go}>Erase everything</button><button class="button" @click=${() => ask_(false)}>Keep it</button></div>`
-        : html`<button class="button" @click=${() => ask_(true)}>Erase everything…</button>`}</div>`;
+        ? html`<div class="line" role="group" aria-label="Erase everything?"><button class="button live" @click=${go}>Erase everything</button><button class="button" @click=${() => sure(false)}>Keep it</button></div>`
+        : html`<button class="button" @click=${() => sure(true)}>Erase everything…</button>`}</div>`;
   }
 }
 

@@ -27,6 +27,8 @@ export class LecternQuestions extends LitElement {
   /** Staff look at what they put away. */
   declare dismissed: boolean;
   #places = new Map<number, number>();
+  /** The question whose state somebody here turned last: its buttons become others. */
+  #turned = 0;
 
   constructor() {
     super();
@@ -35,7 +37,7 @@ export class LecternQuestions extends LitElement {
     this.order = 'votes';
     this.held = false;
     this.dismissed = false;
-    new KeepFocus(this, () => this.renderRoot.querySelector<HTMLElement>('.segments [aria-pressed=true], .list'));
+    new KeepFocus(this, () => this.#placeToBe());
   }
 
   override render() {
@@ -57,6 +59,10 @@ export class LecternQuestions extends LitElement {
             ${repeat(shown, ({ message }) => message.seq, (question) => this.#card(question))}
           </ol>`}
     `;
+  }
+
+  #placeToBe(): HTMLElement | null {
+    return this.renderRoot.querySelector<HTMLElement>(`[data-question="${this.#turned}"] .actions button`) ?? this.renderRoot.querySelector<HTMLElement>('.segments [aria-pressed=true]');
   }
 
   #orderButton(order: Order, words: string): TemplateResult {
@@ -95,7 +101,11 @@ export class LecternQuestions extends LitElement {
   #order({ message, state }: Question): TemplateResult {
     const { seq } = message;
     const pinned = this.state.pinned?.seq === seq;
-    const turn = (to: QuestionState, words: string) => html`<button class="button small" @click=${() => ask(this, { type: 'question', target: seq, state: to })}>${words}</button>`;
+    const turnTo = (to: QuestionState) => {
+      this.#turned = seq;
+      ask(this, { type: 'question', target: seq, state: to });
+    };
+    const turn = (to: QuestionState, words: string) => html`<button class="button small" @click=${() => turnTo(to)}>${words}</button>`;
     return html`<div class="actions" role="group" aria-label="This question">
       ${state === 'open' ? [turn('answered', 'Answered'), turn('dismissed', 'Dismiss')] : turn('open', 'Open again')}
       ${state === 'dismissed' ? nothing : html`<button class="button small" @click=${() => ask(this, { type: pinned ? 'unpin' : 'pin', target: seq })}>${pinned ? 'Unpin' : 'Pin'}</button>`}
