@@ -289,7 +289,7 @@ mod tests {
         assert_eq!(
             export(Format::Vtt, &some()),
             "WEBVTT\n\n\
-             1\n00:00:13.717 --> 00:00:17.459\n<v Ana>Is x_1 &lt; x_2?\nOr \"not\"?\n\n\
+             1\n00:00:13.717 --> 00:00:17.258\n<v Ana>Is x_1 &lt; x_2?\nOr \"not\"?\n\n\
              2\n00:00:14.000 --> 00:00:16.268\n<v =cmd()>=1+1\n\n\
              4\n01:02:03.500 --> 01:02:06.438\n<v Bo>a --&gt; b &amp; &lt;/v&gt;\n"
         );

@@ -7,7 +7,7 @@ use timeline::BroadcastId;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::people::{People, Present};
-use crate::event::{Anonymous, Attached, Audience, Face};
+use crate::event::{Anonymous, Attached, Face};
 use crate::replay::Replay;
 use crate::room::{Action, Answer, Receipt, Refused, Resume};
 use crate::{Error, Event, Person, Settings};
@@ -104,8 +104,6 @@ pub struct Frame {
 
 #[derive(Default)]
 pub struct Page {
-    /// The first event that it covers.
-    pub from: u64,
     pub count: u64,
     /// `None`: there is nothing in it for these readers.
     pub text: Option<Utf8Bytes>,

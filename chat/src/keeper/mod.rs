@@ -445,15 +445,10 @@ fn page_for(face: Face, page: &[Arc<Event>], covered: &mut u64, to: u64, veil: &
     let events: Vec<_> = shown.map(|event| event.seen(face, veil.anonymous())).collect();
     let (from, count) = (*covered + 1, events.len() as u64);
     if events.is_empty() {
-        return Page {
-            from,
-            count,
-            text: None,
-        };
+        return Page { count, text: None };
     }
     *covered = to;
     Page {
-        from,
         count,
         text: Some(
             ToClient::Events {

@@ -168,8 +168,5 @@ fn unsigned(n: i64) -> u64 {
 /// A half-open range of moments.
 pub type Range = (MediaTime, MediaTime);
 
-/// An event and the name that its writer gave it.
-pub type Remembered = (Event, String);
-
 #[cfg(test)]
 mod tests;

@@ -269,16 +269,18 @@ impl Room {
         }
         let settings = &self.state.settings;
         let (moderated, delayed) = (settings.messages == Messages::Moderated, settings.delay_ms > 0);
-        let verdict = self.filter.verdict(body);
         let limits = self.config.repeats;
-        if let Verdict::Reject(reason) = self.repeats.verdict(&by.id, body, now, &limits).and(verdict) {
+        let repeated = self.repeats.verdict(&by.id, body, now, &limits);
+        let verdict = repeated.and(self.filter.verdict(body));
+        if let Verdict::Reject(reason) = verdict {
             return Err(Refused::new(code_of(reason), reason.message));
         }
         self.take_slow(by, now)?;
         self.repeats.said(&by.id, body, now, &limits);
         Ok(match verdict {
             Verdict::Hold(Reason { code: "link", .. }) => Some(Held::Link),
-            Verdict::Hold(_) => Some(Held::Word),
+            Verdict::Hold(Reason { code: "word", .. }) => Some(Held::Word),
+            Verdict::Hold(_) => Some(Held::Moderated),
             _ if moderated => Some(Held::Moderated),
             _ if delayed => Some(Held::Delay),
             _ => None,

@@ -357,10 +357,11 @@ const REFUSALS: Record<number, string> = {
   [CLOSED.unknown]: 'There is no such room.',
 };
 
-/** Of each who is here: a server takes a thousand in a second. */
-const RETURN_MS = 1;
 /** A close follows, for good. */
 const FINAL = ['banned', 'forbidden', 'unauthorized', 'not_found'];
+
+/** Of each who is here: a server takes a thousand in a second. */
+const RETURN_MS = 1;
 
 /** We did something wrong: come back, but not at once. */
 const PENALTY_MS: Record<number, number> = { [CLOSED.malformed]: 10_000, [CLOSED.tooBig]: 5_000, [CLOSED.rate]: 10_000 };

@@ -13,6 +13,12 @@ const [redisPort, tickMs] = process.argv.slice(2).map(Number);
 
 const publisher = createClient({ url: `redis://127.0.0.1:${redisPort}` });
 const subscriber = publisher.duplicate();
+for (const client of [publisher, subscriber]) {
+  client.on('error', (error) => {
+    console.error(String(error));
+    process.exit(1);
+  });
+}
 await Promise.all([publisher.connect(), subscriber.connect()]);
 
 const http = createServer();

@@ -47,8 +47,8 @@ struct Args {
     /// Messages that each of them has on the way.
     #[arg(long, default_value_t = 8)]
     pipelined: usize,
-    /// How long each is measured, in seconds.
-    #[arg(long, default_value_t = 10)]
+    /// How long each is measured, in seconds: writers answer no pings, and are let go after some time.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=30))]
     seconds: u64,
     /// How often the fan-out is measured with each server, in turns.
     #[arg(long, default_value_t = 1)]
