@@ -209,7 +209,8 @@ impl Server {
     }
 
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        for process in &mut self.processes {
+        // Redis last: its nodes would complain.
+        for process in self.processes.iter_mut().rev() {
             process.kill().await?;
         }
         Ok(())
