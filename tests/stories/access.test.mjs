@@ -146,7 +146,14 @@ describe('guests', () => {
     assert.deepEqual([guest.joined.you.name, guest.joined.you.role], ['Ana', 'participant']);
     assert.equal((await guest.say('good morning')).type, 'ack');
     guest.leave();
-    assert.ok((await lectern.api('POST', `/broadcasts/${ALGEBRA}/guests`, { body: {} })).body.name, 'a guest without a name is given one');
+  });
+
+  test('without a name they are given one of their own; the staff\'s they cannot take', async () => {
+    const admit = (body) => lectern.api('POST', `/broadcasts/${ALGEBRA}/guests`, { body });
+    const [one, other] = [(await admit({})).body.name, (await admit({})).body.name];
+    assert.match(one, /^Guest \d+$/);
+    assert.notEqual(one, other);
+    assert.equal((await admit({ name: 'M0derator' })).status, 409);
   });
 
   test('where they are not, they are refused', async () => {

@@ -13,9 +13,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use timeline::{BroadcastId, MediaTime};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::Error;
 use crate::replay::{Listed, Sealed};
 use crate::room::Accepted;
-use crate::{Error, Event};
 pub use files::FileRow;
 use write::{Job, Work};
 

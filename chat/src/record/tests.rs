@@ -1,8 +1,8 @@
 use super::*;
-use crate::Kind;
 use crate::event::{Audience, Poll, Results};
 use crate::room::Audit;
 use crate::testing::{accepted, event};
+use crate::{Event, Kind};
 
 fn entry(accepted: Accepted) -> Entry {
     Entry {
