@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use timeline::BroadcastId;
@@ -16,6 +16,7 @@ use crate::auth::{self, Auth, Claims, Grant, Role};
 use crate::broadcasts::{
     Broadcast, Broadcasts, Defaults, Facts, Latency, Refused, State as LineState, Wanted,
 };
+use crate::guests::Arrivals;
 use crate::problem::Problem;
 
 /// A title and a few settings.
@@ -38,6 +39,8 @@ pub struct Api {
     pub broadcasts: Broadcasts,
     /// What is not asked for.
     pub defaults: Defaults,
+    pub rooms: chat::Rooms,
+    pub arrivals: Arc<Arrivals>,
 }
 
 impl Api {
@@ -231,9 +234,19 @@ struct Admitted {
 async fn admit_guest(
     State(api): State<Api>,
     Path(id): Path<String>,
+    headers: HeaderMap,
+    extensions: Extensions,
     body: Result<Json<Guest>, JsonRejection>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Response, Problem> {
     let broadcast = api.find(&id)?;
+    if let Err(chat::RetryAfter(ms)) = api.arrivals.take(&extensions, &headers) {
+        let detail = "too many guests have come from this address: wait a moment";
+        let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).into_response();
+        problem
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
+        return Ok(problem);
+    }
     if !broadcast.guests {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
@@ -245,16 +258,31 @@ async fn admit_guest(
         return Err(Problem::new(StatusCode::GONE, detail));
     }
     let Json(guest) = body.map_err(malformed)?;
-    let name = match guest.name.as_deref().map(str::trim) {
-        None | Some("") => format!("Guest {}", rand::random_range(100..1000)),
-        Some(name) if is_name(name) => name.to_owned(),
+    let chosen = match guest.name.as_deref().map(str::trim) {
+        None | Some("") => None,
+        Some(name) if is_name(name) => Some(name),
         Some(_) => {
             let detail = format!("a name is 1 to {MAX_NAME_CHARS} characters, without control characters");
             return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
         }
     };
+    let name = api
+        .rooms
+        .guest_name(&broadcast.id, chosen)
+        .await
+        .map_err(|error| {
+            tracing::error!(broadcast = %broadcast.id, %error, "the room of a guest cannot be read");
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the room cannot be read now: try again",
+            )
+        })?;
+    let Some(name) = name else {
+        let detail = "this name could be taken for that of a host or moderator: choose another";
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    };
     let token = issue(&api, &broadcast.id, Role::Participant, name.clone())?;
-    Ok((StatusCode::CREATED, Json(Admitted { token, name })))
+    Ok((StatusCode::CREATED, Json(Admitted { token, name })).into_response())
 }
 
 /// Control and bidirectional-override characters could disguise one name as another.

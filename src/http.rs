@@ -61,7 +61,7 @@ impl Http {
         let handle = Handle::new();
         let mut server = axum_server::Server::<SocketAddr>::from_listener(listener).handle(handle.clone());
         limit(server.http_builder());
-        let service = router.into_make_service();
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let serving = match tls {
             None => tokio::spawn(server.acceptor(Prompting(Tcp)).serve(service)),
             Some(tls) => {

@@ -9,6 +9,7 @@ mod clock;
 mod config;
 mod demo;
 mod doors;
+mod guests;
 mod http;
 mod on_air;
 mod pages;

@@ -115,6 +115,8 @@ impl Server {
             auth: auth.clone(),
             broadcasts: broadcasts.clone(),
             defaults,
+            rooms: rooms.clone(),
+            arrivals: Arc::default(),
         };
 
         let ready = Arc::new(AtomicBool::new(true));

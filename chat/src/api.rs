@@ -15,7 +15,10 @@ use crate::problem::Problem;
 use crate::room::{Action, Code, Receipt, Refused, clean_name};
 use crate::rooms::Rooms;
 use crate::routes::{bearer, broadcast};
-use crate::wire::{FromClient, MAX_FRAME_BYTES, ToClient};
+use crate::wire::{FromClient, ToClient};
+
+/// Settings with the longest word lists, every character escaped.
+const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// Lines of the audit log in one answer.
 const AUDIT_PAGE: u64 = 500;
@@ -29,7 +32,7 @@ pub fn router() -> Router<Rooms> {
         .route("/api/v1/broadcasts/{id}/room/people", get(people))
         .route("/api/v1/broadcasts/{id}/room/people/{person}", delete(erase))
         .route("/api/v1/broadcasts/{id}/room/audit", get(audit))
-        .layer(DefaultBodyLimit::max(MAX_FRAME_BYTES))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
 }
 
 async fn enter(rooms: &Rooms, id: &str, headers: &HeaderMap) -> Result<(BroadcastId, Pass), Problem> {
@@ -39,7 +42,7 @@ async fn enter(rooms: &Rooms, id: &str, headers: &HeaderMap) -> Result<(Broadcas
     Ok((broadcast, pass))
 }
 
-async fn enter_as_staff(
+pub(crate) async fn enter_as_staff(
     rooms: &Rooms,
     id: &str,
     headers: &HeaderMap,
@@ -65,13 +68,16 @@ async fn stand(
     Ok((FRESH, axum::Json(body)).into_response())
 }
 
-async fn act(
+/// Everything that a frame can ask.
+pub(crate) async fn act(
     State(rooms): State<Rooms>,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: String,
 ) -> Result<Response, Problem> {
     let (broadcast, pass) = enter(&rooms, &id, &headers).await?;
+    let counted = rooms.count_request(&broadcast, &pass.person);
+    counted.map_err(|refused| Problem::refused(&refused))?;
     let frame = FromClient::read(&body).map_err(|(_, refused)| Problem::refused(&refused))?;
     let room = rooms.room(&broadcast).await?;
     let text = match frame {
@@ -130,9 +136,18 @@ async fn erase(
     let room = rooms.room(&broadcast).await?;
     let reference = format!("erase-{}", uuid::Uuid::new_v4().simple());
     let done = rooms
-        .act(&room, &pass.person, &reference, Action::Erase { person })
+        .act(
+            &room,
+            &pass.person,
+            &reference,
+            Action::Erase {
+                person: person.clone(),
+            },
+        )
         .await;
     done.map_err(|refused| Problem::refused(&refused))?;
+    // Also those that no message has named.
+    rooms.shared().files.erase(&broadcast, &person).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::moderation::RepeatLimits;
+use crate::{Error, Role};
 
 /// The `[chat]` section.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -18,7 +18,8 @@ pub struct Config {
     pub room_rate: Rate,
     /// How often the same may be said.
     pub repeats: RepeatLimits,
-    /// Frames of any kind that one connection may send. Beyond it is no person: the connection is closed.
+    /// Frames of any kind that one connection may send, and requests that one person may. Beyond it is no person: the
+    /// connection is closed.
     pub frame_rate: Rate,
     /// Events that a newcomer is shown.
     pub history: usize,
@@ -30,7 +31,8 @@ pub struct Config {
     pub max_connections_per_room: usize,
     /// Connections in all rooms: about 11 KB of memory each, and one of the process's file descriptors.
     pub max_connections: usize,
-    /// One fan-out per room and this long; a quiet room's first event leaves at once.
+    /// One fan-out per room and this long, longer in a room of more than 2,000 connections; a quiet room's first
+    /// event leaves at once.
     pub tick_ms: u64,
     /// A change of the number of people present is told at most this often.
     pub presence_ms: u64,
@@ -48,6 +50,7 @@ pub struct Config {
     pub chunk_refresh_ms: u64,
     /// A room leaves the memory after so long without anyone in it, unless it is live.
     pub idle_ms: u64,
+    pub files: crate::files::Limits,
 }
 
 /// So many in so long, all at once or spread out.
@@ -93,11 +96,23 @@ impl Default for Config {
             chunk_grace_ms: 10_000,
             chunk_refresh_ms: 250,
             idle_ms: 60_000,
+            files: crate::files::Limits::default(),
         }
     }
 }
 
 impl Config {
+    /// Moderators' frames are as many more as their messages.
+    pub(crate) fn frame_rate(&self, role: Role) -> Rate {
+        let Rate { messages, per_ms } = self.frame_rate;
+        let messages = if role.moderates() {
+            messages.saturating_mul(4)
+        } else {
+            messages
+        };
+        Rate { messages, per_ms }
+    }
+
     pub fn check(&self) -> Result<(), Error> {
         let bad = |setting, reason| Err(Error::Config { setting, reason });
         let rates = [self.rate, self.host_rate, self.room_rate, self.frame_rate];
@@ -111,7 +126,7 @@ impl Config {
             c if c.max_resume > 20_000 => bad("max_resume", "at most 20000"),
             c if c.tick_ms == 0 || c.ping_ms == 0 => bad("tick_ms", "at least 1, as ping_ms"),
             c if c.silence_ms <= c.ping_ms => bad("silence_ms", "more than chat.ping_ms"),
-            _ => Ok(()),
+            _ => self.files.check(),
         }
     }
 }

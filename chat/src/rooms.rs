@@ -13,10 +13,12 @@ use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::files::Files;
+use crate::guests::Guests;
 use crate::keeper::{Done, Entrance, Keeper, RoomHandle, Standing};
 use crate::record::{Record, RoomRow};
 use crate::replay::{self, Replay};
-use crate::room::{Action, Code, Refused, Resume, Room};
+use crate::room::{Action, Buckets, Refused, Resume, Room};
 use crate::{Config, Error, Gate, Person};
 
 /// Connections that have not said good-bye by then are cut.
@@ -39,10 +41,14 @@ pub(crate) struct Shared {
     pub record: Record,
     pub archive: Arc<dyn Archive>,
     pub gate: Arc<dyn Gate>,
+    pub files: Arc<Files>,
+    pub guests: Guests,
     /// One cell per room, so that a room is opened once however many come at the same time. No more than there are
     /// broadcasts.
     rooms: Mutex<HashMap<BroadcastId, Arc<OnceCell<RoomHandle>>>>,
     connections: AtomicUsize,
+    /// What people asked without a connection of their own.
+    requests: Mutex<Buckets>,
     /// Cancelled first: connections say good-bye.
     pub closing: CancellationToken,
     pub visits: TaskTracker,
@@ -71,13 +77,19 @@ impl Rooms {
         config.check()?;
         let record = Record::open(database).await?;
         let unsettled = record.unsettled().await?;
+        let folder = database.parent().unwrap_or(Path::new(".")).to_owned();
+        let files = Files::new(config.files.clone(), record.clone(), archive.clone(), folder);
+        let files = Arc::new(files);
         let rooms = Rooms(Arc::new(Shared {
             config,
             record,
             archive,
             gate,
+            files,
+            guests: Guests::default(),
             rooms: Mutex::default(),
             connections: AtomicUsize::new(0),
+            requests: Mutex::default(),
             closing: CancellationToken::new(),
             visits: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -87,6 +99,8 @@ impl Rooms {
         if !unsettled.is_empty() {
             rooms.spawn(rooms.clone().settle(unsettled));
         }
+        let files = rooms.0.files.clone();
+        rooms.spawn(async move { files.keep_clean().await });
         Ok(rooms)
     }
 
@@ -164,14 +178,27 @@ impl Rooms {
         Err(Error::Closing)
     }
 
+    /// Counts a request, as a connection counts its frames.
+    pub(crate) fn count_request(&self, broadcast: &BroadcastId, by: &Person) -> Result<(), Refused> {
+        let rate = self.0.config.frame_rate(by.role);
+        let mut requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = std::time::SystemTime::now().into();
+        Ok(requests.take(&format!("{broadcast}/{}", by.id), rate, now)?)
+    }
+
     /// Does what somebody asks of a room that they are in.
     pub(crate) async fn act(&self, room: &RoomHandle, by: &Person, reference: &str, action: Action) -> Done {
-        if let Action::Say(say) = &action
-            && !say.files.is_empty()
-        {
-            return Err(Refused::new(Code::NotFound, "there is no such file"));
-        }
-        room.act(by, reference, action, Vec::new()).await
+        let names = match &action {
+            Action::Say(say) => say.files.as_slice(),
+            _ => &[],
+        };
+        // Held until the message is kept: nothing that it names goes meanwhile.
+        let named = match names {
+            [] => None,
+            names => Some(self.0.files.check(&room.broadcast, &by.id, names).await?),
+        };
+        let files = named.as_ref().map(|named| named.files.clone());
+        room.act(by, reference, action, files.unwrap_or_default()).await
     }
 
     /// The room of a broadcast, opened if it is not in memory.
@@ -285,6 +312,7 @@ impl Rooms {
             replay.clone(),
             line,
             settings,
+            shared.files.clone(),
         );
         let (shared, broadcast, stopping) = (shared.clone(), broadcast.clone(), shared.stopping.clone());
         self.0.keepers.spawn(async move {
@@ -339,6 +367,7 @@ impl Rooms {
                     .clear()
                     .await
                     .ok_or(Error::Closing)??;
+                self.0.files.clear(&broadcast).await?;
             }
         }
         Ok(())

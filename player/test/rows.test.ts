@@ -18,6 +18,12 @@ describe('rows', () => {
     expect(rows.map((row) => row.kind === 'message' && row.continued)).toEqual([false, true, false, false, false, false]);
   });
 
+  test('name each one in a replay without names', () => {
+    const nobody = { id: '', name: '', role: 'participant' } as const;
+    const rows = rowsOf([message(1, { author: nobody }), message(2, { author: nobody })], [], null);
+    expect(rows.map((row) => row.kind === 'message' && row.continued)).toEqual([false, false]);
+  });
+
   test('have a note behind what was left out, until it is shown; what is not sent comes last', () => {
     const thinning = new Thinning();
     const messages = Array.from({ length: 14 }, (_, i) => message(i + 1));

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs the benchmarks that are named, on release builds. usage: run.sh [origin] [window] [latency] [list]
+# Runs the benchmarks that are named, on release builds. usage: run.sh [origin] [window] [latency] [room] [list]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target="$(realpath -m "${CARGO_TARGET_DIR:-target}")/release"
-[ $# -gt 0 ] || set -- origin window latency list
+[ $# -gt 0 ] || set -- origin window latency room list
 
 # With the features of the whole workspace, so that nothing is built twice.
 build() { cargo build --release --workspace --quiet --bin "$1"; }
@@ -15,6 +15,12 @@ for name in "$@"; do
       build "bench-$name"
       "$target/bench-$name"
       ;;
+    room)
+      build lectern
+      build bench-room
+      (cd tests/bench/room && npm ci --no-fund --no-audit --loglevel=error)
+      BENCH_LECTERN="$target/lectern" "$target/bench-room"
+      ;;
     latency)
       build lectern
       (cd tests && npm run --silent setup && TEST_LECTERN="$target/lectern" node bench/latency.mjs)
@@ -23,7 +29,7 @@ for name in "$@"; do
       (cd tests && npm run --silent setup && node bench/list.mjs)
       ;;
     *)
-      echo "there is no benchmark '$name': origin, window, latency, list" >&2
+      echo "there is no benchmark '$name': origin, window, latency, room, list" >&2
       exit 2
       ;;
   esac

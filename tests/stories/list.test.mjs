@@ -346,6 +346,34 @@ describe('what is written in messages', () => {
 });
 
 describe('for everybody', () => {
+  const status = () => page.getByRole('status').textContent();
+
+  test('what arrives is summed up for a screen reader, as much of it as its reader wants', async () => {
+    await open(20, ME);
+    await say(3);
+    await until('a summary', async () => /^3 new messages\. .+: .+/.test(await status()));
+    await until('it is gone again', async () => (await status()) === '');
+    await button('Options').click();
+    await page.getByRole('radio', { name: 'Mentions, answers and staff' }).check();
+    await page.keyboard.press('Escape');
+    await say(1, { author: HOST, body: 'Said by staff' });
+    await until('staff is read out', async () => (await status()) === 'Prof. Okafor: Said by staff');
+    await say(2, { author: { id: 'x', name: 'X', role: 'participant' }, body: 'Said by X' });
+    await say(1, { author: HOST, body: 'Said after it' });
+    await until('and only staff', async () => (await status()) === 'Prof. Okafor: Said after it');
+    await page.reload();
+    await page.waitForFunction(() => globalThis.bench);
+    await open(20, ME);
+    await button('Options').click();
+    assert.ok(await page.getByRole('radio', { name: 'Mentions, answers and staff' }).isChecked(), 'the choice is kept');
+  });
+
+  test('what is urgent is said at once', async () => {
+    await open(20, ME);
+    await page.evaluate(() => bench.list().alert('You were muted.'));
+    assert.equal(await page.getByRole('alert').textContent(), 'You were muted.');
+  });
+
   for (const [who, you] of Object.entries({ participant: ME, host: HOST })) {
     for (const colorScheme of ['light', 'dark']) {
       test(`every kind of message, as a ${who} has it, ${colorScheme}`, async () => {

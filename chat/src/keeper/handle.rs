@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::ws::Utf8Bytes;
+use timeline::BroadcastId;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::people::{People, Present};
-use crate::event::{Anonymous, Attached, Audience, Face};
+use crate::event::{Anonymous, Attached, Face};
 use crate::replay::Replay;
 use crate::room::{Action, Answer, Receipt, Refused, Resume};
-use crate::{Error, Event, Person};
+use crate::{Error, Event, Person, Settings};
 
 /// Each connection waits for the answer to one ask; more wait in their sockets.
 const ASKS: usize = 1_024;
@@ -17,9 +18,12 @@ const ASKS: usize = 1_024;
 /// A room as its connections reach it.
 #[derive(Clone)]
 pub struct RoomHandle {
+    pub broadcast: BroadcastId,
     asks: mpsc::Sender<Ask>,
     pub replay: Arc<Replay>,
     pub people: People,
+    /// As the room has them now.
+    pub settings: watch::Receiver<Settings>,
 }
 
 pub enum Ask {
@@ -91,15 +95,15 @@ pub struct Frame {
     pub to: u64,
     pub public: Page,
     pub staff: Page,
-    /// All of them: for those whom some concern alone.
+    /// All of them: for those whom some concern alone, …
     pub events: Vec<Arc<Event>>,
+    /// … who are these.
+    pub concerned: Vec<String>,
     pub veil: Veil,
 }
 
 #[derive(Default)]
 pub struct Page {
-    /// The first event that it covers.
-    pub from: u64,
     pub count: u64,
     /// `None`: there is nothing in it for these readers.
     pub text: Option<Utf8Bytes>,
@@ -131,16 +135,26 @@ impl Frame {
 
     /// Whether something in it is for this participant alone.
     pub fn concerns(&self, person: &str) -> bool {
-        self.events
-            .iter()
-            .any(|event| event.audience == Audience::StaffAnd(person.to_owned()))
+        self.concerned.iter().any(|id| id == person)
     }
 }
 
 impl RoomHandle {
-    pub fn new(replay: Arc<Replay>, people: People) -> (RoomHandle, mpsc::Receiver<Ask>) {
+    pub fn new(
+        broadcast: &BroadcastId,
+        replay: Arc<Replay>,
+        people: People,
+        settings: watch::Receiver<Settings>,
+    ) -> (RoomHandle, mpsc::Receiver<Ask>) {
         let (asks, heard) = mpsc::channel(ASKS);
-        (RoomHandle { asks, replay, people }, heard)
+        let handle = RoomHandle {
+            broadcast: broadcast.clone(),
+            asks,
+            replay,
+            people,
+            settings,
+        };
+        (handle, heard)
     }
 
     /// The room has left the memory: a new handle is needed.

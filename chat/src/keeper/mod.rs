@@ -5,6 +5,7 @@
 
 mod handle;
 mod people;
+mod tick;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,8 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::event::{Attached, Face};
+use crate::event::{Attached, Audience, Face};
+use crate::files::Files;
 use crate::record::{Entry, Record};
 use crate::replay::Replay;
 use crate::room::{self, Accepted, Action, Code, Found, Refused, Resume, Room, tallies};
@@ -23,7 +25,7 @@ use crate::wire::{self, ToClient};
 use crate::{Config, Error, Event, Person, Settings};
 use handle::{Ask, Page, Reply};
 pub use handle::{Done, Entrance, Frame, RoomHandle, Standing, Told, Veil};
-pub use people::People;
+pub use people::{People, Present};
 
 /// Asks that are answered together. A commit of as many takes about 10 ms.
 const BATCH: usize = 256;
@@ -60,9 +62,12 @@ pub struct Keeper {
     count: watch::Receiver<(usize, usize)>,
     /// As the replay is to be made with.
     settings: watch::Sender<Settings>,
+    files: Arc<Files>,
     presence: watch::Sender<Utf8Bytes>,
     presence_told: (usize, Option<Instant>),
     connections: metrics::Gauge,
+    /// Events for everyone, times those who listened.
+    deliveries: metrics::Counter,
 }
 
 impl Keeper {
@@ -74,10 +79,14 @@ impl Keeper {
         replay: Arc<Replay>,
         line: watch::Receiver<Line>,
         settings: watch::Sender<Settings>,
+        files: Arc<Files>,
     ) -> (Keeper, RoomHandle) {
         let people = People::new();
-        let (handle, asks) = RoomHandle::new(replay.clone(), people.clone());
+        let (handle, asks) =
+            RoomHandle::new(&broadcast, replay.clone(), people.clone(), settings.subscribe());
         let connections = metrics::gauge!("lectern_chat_connections", "broadcast" => broadcast.to_string());
+        let deliveries =
+            metrics::counter!("lectern_chat_deliveries_total", "broadcast" => broadcast.to_string());
         let last = room.last();
         let keeper = Keeper {
             broadcast,
@@ -99,9 +108,11 @@ impl Keeper {
             count: people.count(),
             people,
             settings,
+            files,
             presence: watch::Sender::new(Utf8Bytes::default()),
             presence_told: (0, None),
             connections,
+            deliveries,
         };
         (keeper, handle)
     }
@@ -325,6 +336,9 @@ impl Keeper {
             changed
         });
         self.replay.changed(&accepted);
+        if accepted.iter().any(|accepted| !accepted.files.is_empty()) {
+            self.files.released(&self.broadcast);
+        }
         metrics::counter!("lectern_chat_events_total", "broadcast" => self.broadcast.to_string())
             .increment(accepted.len() as u64);
         Ok(())
@@ -346,7 +360,7 @@ impl Keeper {
 
     /// At once in a quiet room, else with the next tick.
     fn fan_out_due(&self) -> Option<Instant> {
-        let tick = Duration::from_millis(self.config.tick_ms);
+        let tick = tick::tick(Duration::from_millis(self.config.tick_ms), self.count.borrow().1);
         let due = || self.told_at.map_or_else(Instant::now, |at| at + tick);
         (self.told.all < self.room.last()).then(due)
     }
@@ -364,16 +378,22 @@ impl Keeper {
             let public = page_for(Face::Public, page, &mut self.told.public, to, &veil);
             let staff = page_for(Face::Staff, page, &mut self.told.staff, to, &veil);
             if staff.text.is_some() {
+                let events_told = public.count;
                 let frame = Frame {
                     from,
                     to,
                     public,
                     staff,
                     events: page.to_vec(),
+                    concerned: concerned(page),
                     veil: veil.clone(),
                 };
                 // Without anyone to hear it the frame is dropped.
-                let _ = self.told_to.send(Arc::new(Told::Events(frame)));
+                let listeners = self
+                    .told_to
+                    .send(Arc::new(Told::Events(frame)))
+                    .unwrap_or_default();
+                self.deliveries.increment(listeners as u64 * events_told);
                 self.told_at = Some(Instant::now());
             }
             from = to + 1;
@@ -425,15 +445,10 @@ fn page_for(face: Face, page: &[Arc<Event>], covered: &mut u64, to: u64, veil: &
     let events: Vec<_> = shown.map(|event| event.seen(face, veil.anonymous())).collect();
     let (from, count) = (*covered + 1, events.len() as u64);
     if events.is_empty() {
-        return Page {
-            from,
-            count,
-            text: None,
-        };
+        return Page { count, text: None };
     }
     *covered = to;
     Page {
-        from,
         count,
         text: Some(
             ToClient::Events {
@@ -444,6 +459,15 @@ fn page_for(face: Face, page: &[Arc<Event>], covered: &mut u64, to: u64, veil: &
             .to_text(),
         ),
     }
+}
+
+/// Participants whom some of these events concern alone.
+fn concerned(page: &[Arc<Event>]) -> Vec<String> {
+    let one = |event: &Arc<Event>| match &event.audience {
+        Audience::StaffAnd(person) => Some(person.clone()),
+        _ => None,
+    };
+    page.iter().filter_map(one).collect()
 }
 
 async fn until(due: Option<Instant>) {

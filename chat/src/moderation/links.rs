@@ -148,18 +148,29 @@ fn addresses(text: &str) -> Vec<Target> {
         let rest = &lower[start..];
         rest.starts_with("http://") || rest.starts_with("https://")
     });
-    starts.filter_map(|start| web(&text[start..])).collect()
+    starts.flat_map(|start| web(&text[start..])).collect()
 }
 
-/// Where the address at the beginning of a text leads. What no browser could open is no link.
-fn web(text: &str) -> Option<Target> {
+/// Where the address at the beginning of a text leads, wherever a player ends it. What no browser could open is no link.
+fn web(text: &str) -> Vec<Target> {
     let is_end = |c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"');
-    let end = text.find(is_end).unwrap_or(text.len());
+    let whole = &text[..text.find(is_end).unwrap_or(text.len())];
     let host = |address| Some(Url::parse(address).ok()?.host()?.to_owned());
+    // Bold, code or a formula may end in it: before the host is told, that makes another address of it.
+    let authority = whole.find("://").map_or(0, |scheme| scheme + 3);
+    let path = whole[authority..]
+        .find(['/', '?', '#', '\\'])
+        .map_or(whole.len(), |path| authority + path);
+    let cuts = whole[authority..path]
+        .match_indices(is_markup)
+        .map(|(at, _)| whole[..authority + at].trim_end_matches(is_mark));
     // The host is the same wherever in its path an address ends; at its own end stand the marks of the sentence.
-    let whole = &text[..end];
-    let bare = whole.trim_end_matches(is_mark);
-    host(bare).or_else(|| host(whole)).map(Target::Web)
+    let bare = host(whole.trim_end_matches(is_mark)).or_else(|| host(whole));
+    cuts.filter_map(host).chain(bare).map(Target::Web).collect()
+}
+
+fn is_markup(c: char) -> bool {
+    matches!(c, '*' | '`' | '$' | '~')
 }
 
 /// Marks that may stand behind an address. No name that exists ends in one.
@@ -171,13 +182,13 @@ fn is_mark(c: char) -> bool {
 fn sites(text: &str) -> Vec<Target> {
     let mut finder = LinkFinder::new();
     finder.kinds(&[LinkKind::Url]).url_must_have_scheme(false);
-    let links = finder.links(text).filter_map(|link| {
+    let links = finder.links(text).flat_map(|link| {
         let found = link.as_str();
         match found.split_once("://") {
             Some((scheme, _)) if is_web(scheme) => web(found),
-            Some((scheme, _)) if is_scheme(scheme) => Some(Target::Other),
+            Some((scheme, _)) if is_scheme(scheme) => vec![Target::Other],
             _ if is_site(found, &text[link.end()..]) => web(&format!("https://{found}")),
-            _ => None,
+            _ => Vec::new(),
         }
     });
     links.collect()
@@ -318,6 +329,9 @@ mod tests {
             "http://192.0.2.70/",
             "https://edu",
             "https://gооd.edu",
+            "https://evil.test`@good.edu",
+            "**https://evil.test**@good.edu",
+            "$https://evil.test$@good.edu",
             "https://good.edu\u{FF0E}evil.test",
         ] {
             assert!(!allows(&school(), body), "{body:?}");
@@ -353,8 +367,15 @@ mod tests {
         assert!(Policy::compile(&many).is_err());
     }
 
-    /// What the player makes of a text (`player/src/core/links.ts`), in Rust.
+    /// What the player makes clickable (`player/src/core/markup.ts`), and more: whatever could be bold, code or a formula
+    /// is taken for it.
     fn clickable(text: &str) -> Vec<Url> {
+        let marks = ["**", "`", "$"];
+        let pieces = marks.iter().flat_map(|mark| text.split(mark));
+        pieces.flat_map(addresses_in).chain(addresses_in(text)).collect()
+    }
+
+    fn addresses_in(text: &str) -> Vec<Url> {
         let lower = text.to_ascii_lowercase();
         let (mut found, mut at) = (Vec::new(), 0);
         while let Some(start) = lower[at..].find("http").map(|start| at + start) {
@@ -362,7 +383,7 @@ mod tests {
             let scheme = ["https://", "http://"]
                 .into_iter()
                 .find(|scheme| rest.starts_with(scheme));
-            let stops = |c: char| c.is_whitespace() || "<>\"".contains(c);
+            let stops = |c: char| c.is_whitespace() || "<>\"`".contains(c);
             let end = start + rest.find(stops).unwrap_or(rest.len());
             let Some(scheme) = scheme.filter(|scheme| end - start > scheme.len()) else {
                 at = start + 4;
@@ -381,7 +402,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_clickable_was_judged(
-            text in "(https?://|HTTP://|www\\.|good\\.edu|evil\\.test|[ @:/\\\\.,()\"<>?#%a。！'*-]|\u{301}|é){0,12}",
+            text in "(https?://|HTTP://|www\\.|good\\.edu|evil\\.test|[ @:/\\\\.,()\"<>?#%a。！'*`$-]|\\*\\*|\u{301}|é){0,12}",
         ) {
             let text = crate::room::clean(&text);
             let clickable = clickable(&text);

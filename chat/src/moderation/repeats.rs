@@ -61,6 +61,10 @@ impl Repeats {
     /// May this person say this now? Nothing is remembered of it: that is [`Self::said`].
     pub fn verdict(&self, person: &str, body: &str, now: WallTime, limits: &RepeatLimits) -> Verdict {
         let (said, chars) = self.key(person, body);
+        // Pictures without a word are not the same picture.
+        if chars == 0 {
+            return Verdict::Allow;
+        }
         if self.own.has(said, now, limits.own_ms) {
             return Verdict::Reject(Reason {
                 code: "duplicate",
@@ -201,6 +205,8 @@ mod tests {
         assert_eq!(says(&mut repeats, "ana", "Why?", 10_000), "");
         assert_eq!(says(&mut repeats, "ana", "?", 10_001), "");
         assert_eq!(says(&mut repeats, "ana", "!", 10_002), "");
+        assert_eq!(says(&mut repeats, "ana", "", 10_003), "");
+        assert_eq!(says(&mut repeats, "ana", "", 10_004), "");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The rooms' record: every event, in SQL that SQLite and PostgreSQL both read. One writer, many readers.
 
+mod files;
 mod log;
 mod read;
 mod write;
@@ -15,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::replay::{Listed, Sealed};
 use crate::room::Accepted;
 use crate::{Error, Event};
+pub use files::FileRow;
 use write::{Job, Work};
 
 /// Readers answer resumes, gaps and chunks; a read takes a millisecond or two.
@@ -165,9 +167,6 @@ fn unsigned(n: i64) -> u64 {
 
 /// A half-open range of moments.
 pub type Range = (MediaTime, MediaTime);
-
-/// An event and the name that its writer gave it.
-pub type Remembered = (Event, String);
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use timeline::{BroadcastId, MediaTime, Stamp, StampSource, WallTime};
 
 use super::{Actor, AuditRow, ChunkRow, Range, Record, RoomRow, unsigned};
 use crate::event::Audience;
+use crate::export::After;
 use crate::replay::Listed;
 use crate::room::{Kept, State};
 use crate::{Error, Event, Kind, Person, Role};
@@ -17,6 +18,9 @@ const MAX_UNSETTLED: i64 = 1_000;
 
 /// Events in one step of a fold: a few megabytes at most.
 const FOLDED: i64 = 2_000;
+
+/// As many as one room has connections.
+const MAX_NAMES: i64 = 10_000;
 
 impl Record {
     pub async fn find_room(&self, broadcast: &BroadcastId) -> Result<Option<RoomRow>, Error> {
@@ -180,6 +184,36 @@ impl Record {
         let mut events = self.shown(broadcast, range).await?;
         events.retain(|event| event.text().is_some());
         Ok(events)
+    }
+
+    /// The next undeleted texts for everyone, ordered by (at, seq).
+    pub async fn texts_after(
+        &self,
+        broadcast: &BroadcastId,
+        after: After,
+        limit: u64,
+    ) -> Result<Vec<Event>, Error> {
+        let sql = "SELECT * FROM event WHERE broadcast = $1 AND (at > $2 OR (at = $3 AND seq > $4)) \
+                   AND audience = 'everyone' AND kind = 'text' AND body IS NOT NULL ORDER BY at, seq LIMIT $5";
+        let query = sqlx::query_as::<_, Row>(sql).bind(broadcast.as_str());
+        let query = query
+            .bind(after.at.ticks())
+            .bind(after.at.ticks())
+            .bind(signed(after.seq));
+        Ok(events(query.bind(signed(limit)).fetch_all(&self.readers).await?))
+    }
+
+    /// The names of staff (true) and of guests without a chosen one who wrote here.
+    pub async fn known_names(&self, broadcast: &BroadcastId) -> Result<Vec<(String, bool)>, Error> {
+        let sql = "SELECT DISTINCT author_name, author_role FROM event WHERE broadcast = $1 AND author_name <> '' \
+                   AND (author_role IN ('host', 'moderator') OR author_name LIKE 'Guest %') LIMIT $2";
+        let query = sqlx::query_as::<_, (String, String)>(sql).bind(broadcast.as_str());
+        let rows = query.bind(MAX_NAMES).fetch_all(&self.readers).await?;
+        let is_staff = |role: &str| matches!(role, "host" | "moderator");
+        Ok(rows
+            .into_iter()
+            .map(|(name, role)| (name, is_staff(&role)))
+            .collect())
     }
 
     /// Who wrote for everyone, by who came first.

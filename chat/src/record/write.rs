@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::Entry;
+use super::files::{self, FileWork};
 use super::log::Log;
 use crate::event::Audience;
 use crate::replay::Sealed;
@@ -29,6 +30,7 @@ pub enum Work {
     Sealed(Sealed),
     Ended { now: i64 },
     Clear,
+    File(FileWork),
     Close,
 }
 
@@ -121,6 +123,7 @@ async fn write(to: &mut SqliteConnection, broadcast: &str, work: &Work) -> Resul
             sqlx::query(sql).bind(now).bind(broadcast).execute(to).await?;
         }
         Work::Clear => clear(to, broadcast).await?,
+        Work::File(work) => files::write(to, broadcast, work).await?,
         Work::Close => {}
     }
     Ok(())
@@ -135,6 +138,7 @@ async fn append(to: &mut SqliteConnection, broadcast: &str, entry: &Entry) -> Re
         ..
     } = &entry.accepted;
     insert(to, broadcast, event, reference).await?;
+    files::settle(to, broadcast, &entry.accepted).await?;
     for amended in amends {
         amend(to, broadcast, amended).await?;
     }

@@ -31,7 +31,7 @@ pub use body::clean;
 pub use body::clean_name;
 pub use join::{Answer, Resume};
 pub use rate::Bucket;
-use rate::Buckets;
+pub use rate::{Buckets, RetryAfter};
 use reactions::Reactions;
 use refs::Refs;
 pub use refused::{Code, Refused};

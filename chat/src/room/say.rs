@@ -17,6 +17,9 @@ const MAX_ID_BYTES: usize = 64;
 
 const MAX_FILES: usize = 5;
 
+/// More is waiting than staff will ever look at.
+const MAX_HELD: usize = 2_000;
+
 impl Room {
     pub(super) fn say(
         &mut self,
@@ -43,6 +46,13 @@ impl Room {
         self.check_body(&body, !ask.found.files.is_empty())?;
         check_names(say)?;
         let held = self.judge(by, say, &body, now)?;
+        if held.is_some() && self.state.held.len() >= MAX_HELD {
+            let full = Refused::new(Code::Rate, "too many messages wait for staff: try again later");
+            return Err(Refused {
+                retry_after_ms: Some(30_000),
+                ..full
+            });
+        }
         self.take_rate(by, now)?;
         text.reply_to = say.reply_to.filter(|seq| *seq <= self.last);
         text.mentions = say.mentions.clone();
@@ -259,16 +269,18 @@ impl Room {
         }
         let settings = &self.state.settings;
         let (moderated, delayed) = (settings.messages == Messages::Moderated, settings.delay_ms > 0);
-        let verdict = self.filter.verdict(body);
         let limits = self.config.repeats;
-        if let Verdict::Reject(reason) = self.repeats.verdict(&by.id, body, now, &limits).and(verdict) {
+        let repeated = self.repeats.verdict(&by.id, body, now, &limits);
+        let verdict = repeated.and(self.filter.verdict(body));
+        if let Verdict::Reject(reason) = verdict {
             return Err(Refused::new(code_of(reason), reason.message));
         }
         self.take_slow(by, now)?;
         self.repeats.said(&by.id, body, now, &limits);
         Ok(match verdict {
             Verdict::Hold(Reason { code: "link", .. }) => Some(Held::Link),
-            Verdict::Hold(_) => Some(Held::Word),
+            Verdict::Hold(Reason { code: "word", .. }) => Some(Held::Word),
+            Verdict::Hold(_) => Some(Held::Moderated),
             _ if moderated => Some(Held::Moderated),
             _ if delayed => Some(Held::Delay),
             _ => None,

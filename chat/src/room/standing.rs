@@ -12,6 +12,12 @@ use crate::event::{Anonymous, Face, QuestionState, Results};
 const QUESTIONS: usize = 200;
 const POLLS: usize = 20;
 const HANDS: usize = 100;
+/// Of what waits for staff, the oldest; of reports, the newest.
+const HELD: usize = 200;
+const REPORTS: usize = 100;
+
+/// Each list has at most so many bytes of JSON: everybody who joins gets all of them in one frame.
+const LIST_BYTES: usize = 48 * 1024;
 
 /// For whom.
 #[derive(Clone, Copy)]
@@ -35,23 +41,15 @@ impl State {
             .values()
             .rev()
             .filter(|q| q.state != QuestionState::Dismissed);
-        let mut questions: Vec<_> = open
-            .take(QUESTIONS)
-            .map(|question| question.standing(reader))
-            .collect();
-        questions.reverse();
-        let skip = self.polls.len().saturating_sub(POLLS);
-        let polls: Vec<_> = self
-            .polls
-            .values()
-            .skip(skip)
-            .map(|ballot| ballot.standing(reader))
-            .collect();
+        let questions = oldest_first(fitting(open.map(|question| question.standing(reader)), QUESTIONS));
+        let polls = self.polls.values().rev().map(|ballot| ballot.standing(reader));
+        let polls = oldest_first(fitting(polls, POLLS));
         let person = |person: &Person| json!(person);
-        let up = self.hands.iter().take(HANDS);
-        let up: Vec<_> = up
-            .map(|hand| json!({"person": person(&hand.person), "since": hand.since.unix_millis()}))
-            .collect();
+        let up = self
+            .hands
+            .iter()
+            .map(|hand| json!({"person": person(&hand.person), "since": hand.since.unix_millis()}));
+        let up = fitting(up, HANDS);
         let mut standing = json!({
             "settings": settings,
             "pinned": pinned.map(seen),
@@ -61,8 +59,8 @@ impl State {
         });
         if reader.face == Face::Staff && reader.person.is_some() {
             standing["staff"] = json!({
-                "held": self.held.values().map(|event| seen(event)).collect::<Vec<_>>(),
-                "reports": self.reports.values().map(|event| seen(event)).collect::<Vec<_>>(),
+                "held": fitting(self.held.values().map(|event| seen(event)), HELD),
+                "reports": oldest_first(fitting(self.reports.values().rev().map(|event| seen(event)), REPORTS)),
                 "sanctions": self.sanctions.values().map(|s| json!({
                     "person": person(&s.person),
                     "what": s.what,
@@ -117,6 +115,23 @@ impl Ballot {
         }
         standing
     }
+}
+
+/// The first of them, as many as a list may hold.
+fn fitting(values: impl Iterator<Item = Value>, max: usize) -> Vec<Value> {
+    let mut left = LIST_BYTES;
+    let fits = |value: &Value| {
+        let bytes = value.to_string().len() + 1;
+        let fits = bytes <= left;
+        left = left.saturating_sub(bytes);
+        fits
+    };
+    values.take(max).take_while(fits).collect()
+}
+
+fn oldest_first(mut values: Vec<Value>) -> Vec<Value> {
+    values.reverse();
+    values
 }
 
 /// Votes so far of what changed, in the wire's shape.

@@ -75,6 +75,7 @@ pub struct Sanctioned {
 }
 
 impl State {
+    #[cfg(test)]
     pub fn of<'a>(events: impl IntoIterator<Item = &'a Arc<Event>>) -> State {
         let mut state = State::default();
         events.into_iter().for_each(|event| state.apply(event));

@@ -1,27 +1,21 @@
 //! Someone who is in: greeted with what they missed, then told everything and heard.
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use axum::extract::ws::Message;
+use futures::stream::{FuturesUnordered, StreamExt};
 use timeline::{BroadcastId, WallTime};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::sync::broadcast::{self, error::RecvError};
 
+use super::besides::{Besides, Waits};
 use super::peer::{End, Heard, Peer};
 use crate::event::{Face, Sanction};
-use crate::keeper::{Done, Entrance, Frame, RoomHandle, Told};
+use crate::keeper::{Done, Entrance, Frame, Present, RoomHandle, Told};
 use crate::room::{Answer, Bucket, Code, Receipt, Refused};
 use crate::rooms::Rooms;
 use crate::wire::{self, Close, FromClient, Limits, ToClient};
 use crate::{Error, Event, Kind, Pass, Person, Rate, Refusal};
-
-/// The wall clock may be set: so often it is asked whether a token has expired, …
-const CLOCK_CHECK: Duration = Duration::from_secs(60);
-
-/// … and not more often than this.
-const CLOCK_STEP: Duration = Duration::from_millis(1);
 
 /// A visit goes on until something ends it.
 pub enum Never {}
@@ -36,7 +30,13 @@ pub struct Visitor<'a> {
     pub last: u64,
     /// Some of what was told never reached them.
     pub lagged: bool,
-    pub deliveries: metrics::Counter,
+}
+
+/// What they are told from, once they are greeted.
+pub struct Stay {
+    pub told: broadcast::Receiver<Arc<Told>>,
+    pub waits: Waits,
+    pub _present: Present,
 }
 
 impl Visitor<'_> {
@@ -87,20 +87,19 @@ impl Visitor<'_> {
         Ok(())
     }
 
-    pub async fn stay(&mut self, mut pass: Pass, mut entrance: Entrance) -> Result<Never, End> {
-        let ping = Duration::from_millis(self.peer.config.ping_ms);
-        let mut pings = interval_at(Instant::now() + ping, ping);
-        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pub async fn stay(&mut self, stay: Stay) -> Result<Never, End> {
+        let Stay {
+            mut told,
+            waits,
+            _present,
+        } = stay;
+        let mut besides = FuturesUnordered::from_iter([waits.next()]);
         let mut frames = Bucket::default();
-        let mut line_moves = true;
-        let mut expired = pin!(expiry(pass.expires));
         loop {
             tokio::select! {
-                () = &mut expired => {
-                    let over = Refusal::Unauthorized("the token has expired".into());
-                    return Err(self.peer.turn_away(over).await);
-                }
-                told = entrance.told.recv() => match told {
+                // A frame is what mostly comes: nothing else is looked at before it has left.
+                biased;
+                told = told.recv() => match told {
                     Ok(told) => self.hand_on(&told).await?,
                     // The next frame shows what is missing.
                     Err(RecvError::Lagged(_)) => {
@@ -109,28 +108,33 @@ impl Visitor<'_> {
                     }
                     Err(RecvError::Closed) => return Err(End::Close(Close::GoingAway)),
                 },
-                message = self.peer.socket.recv() => {
+                message = self.peer.recv() => {
                     let heard = self.peer.understand(message)?;
                     // Pings and pongs too: they are answered, or at least read.
-                    frames.take(self.frame_rate(), now()).map_err(|_| End::Close(Close::TooMany))?;
+                    frames.take(self.peer.config.frame_rate(self.person.role), now()).map_err(|_| End::Close(Close::TooMany))?;
+                    // What is large and rare has memory of its own, which is given back.
                     if let Heard::Frame(frame) = heard {
-                        self.hear(frame).await?;
+                        Box::pin(self.hear(frame)).await?;
                     }
                 }
-                moved = pass.line.changed(), if line_moves => match moved {
-                    Ok(()) => {
-                        let line = (&*pass.line.borrow_and_update()).into();
-                        self.peer.tell(&ToClient::Line(line)).await?;
-                    }
-                    // Whoever moved it is gone: it stays where it is.
-                    Err(_) => line_moves = false,
-                },
-                Ok(()) = entrance.presence.changed() => {
-                    let presence = entrance.presence.borrow_and_update().clone();
-                    self.peer.send(Message::Text(presence)).await?;
+                Some((came, waits)) = besides.next() => {
+                    Box::pin(self.tell(came)).await?;
+                    besides.push(waits.next());
                 }
-                _ = pings.tick() => self.ping().await?,
             }
+        }
+    }
+
+    async fn tell(&mut self, came: Besides) -> Result<(), End> {
+        match came {
+            Besides::Line(line) => self.peer.tell(&ToClient::Line((&line).into())).await,
+            Besides::Presence(presence) => self.peer.send(Message::Text(presence)).await,
+            Besides::Ping => self.ping().await,
+            Besides::Expired => {
+                let over = Refusal::Unauthorized("the token has expired".into());
+                Err(self.peer.turn_away(over).await)
+            }
+            Besides::Closing => Err(End::Close(Close::GoingAway)),
         }
     }
 
@@ -159,16 +163,15 @@ impl Visitor<'_> {
                 from: self.last + 1,
                 to: frame.from - 1,
             };
-            self.peer.tell(&gap).await?;
+            Box::pin(self.peer.tell(&gap)).await?;
             self.last = frame.from - 1;
         }
         if face == Face::Public && frame.concerns(&self.person.id) {
-            return self.deliver_own(frame).await;
+            return Box::pin(self.deliver_own(frame)).await;
         }
         if let Some(text) = &page.text {
             self.peer.send(Message::Text(text.clone())).await?;
             self.last = frame.to;
-            self.deliveries.increment(page.count);
         }
         Ok(())
     }
@@ -189,7 +192,6 @@ impl Visitor<'_> {
         };
         self.peer.tell(&told).await?;
         self.last = frame.to;
-        self.deliveries.increment(events.len() as u64);
         let bans = |event: &Arc<Event>| match &event.kind {
             Kind::Sanction { person, what, .. } => *what == Sanction::Ban && person.id == self.person.id,
             _ => false,
@@ -257,7 +259,7 @@ impl Visitor<'_> {
     }
 
     async fn ping(&mut self) -> Result<(), End> {
-        if self.peer.heard.elapsed() >= Duration::from_millis(self.peer.config.silence_ms) {
+        if self.peer.is_silent() {
             return Err(End::Gone);
         }
         self.peer.send(Message::Ping(Default::default())).await
@@ -271,19 +273,6 @@ impl Visitor<'_> {
         }
     }
 
-    /// Moderators' frames are as many more as their messages.
-    fn frame_rate(&self) -> Rate {
-        let Rate { messages, per_ms } = self.peer.config.frame_rate;
-        if self.person.role.moderates() {
-            Rate {
-                messages: messages.saturating_mul(4),
-                per_ms,
-            }
-        } else {
-            Rate { messages, per_ms }
-        }
-    }
-
     fn limits(&self) -> Limits {
         let Rate { messages, per_ms } = self.rate();
         Limits {
@@ -291,17 +280,6 @@ impl Visitor<'_> {
             messages,
             per_seconds: f64::from(per_ms) / 1_000.0,
         }
-    }
-}
-
-/// Returns when a token expires, or never.
-async fn expiry(expires: Option<WallTime>) {
-    let Some(expires) = expires else {
-        return std::future::pending().await;
-    };
-    while now() < expires {
-        let left = (expires - now()).to_duration();
-        tokio::time::sleep(left.clamp(CLOCK_STEP, CLOCK_CHECK)).await;
     }
 }
 

@@ -151,7 +151,7 @@ fn shortened(body: &str) -> String {
 }
 
 /// WebVTT 4.2.2: text in which nothing is markup, nor an arrow.
-struct Escaped(String);
+pub struct Escaped(pub String);
 
 impl fmt::Display for Escaped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,7 +165,7 @@ impl fmt::Display for Escaped {
 }
 
 /// WebVTT 4.1: hours, of as many digits as it takes, and milliseconds.
-struct Timestamp(MediaTime);
+pub struct Timestamp(pub MediaTime);
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,7 +3,7 @@
  * reads everything back, and at a lecture's pace never stops).
  */
 import { parse, PLAIN, textOf } from './markup';
-import type { Message } from './message';
+import { nameOf, type Message } from './message';
 import { isStaff } from './wire';
 
 const EVERY_MS = 5_000;
@@ -45,6 +45,6 @@ function summary(count: number, { author, body, question, announcement }: Messag
   const characters = Array.from(textOf(parse(body ?? '', PLAIN)));
   const quoted = characters.length > QUOTED ? `${characters.slice(0, QUOTED).join('')}…` : characters.join('');
   const what = announcement ? 'Announcement by ' : question ? 'Question of ' : '';
-  const said = `${what}${author.name}: ${quoted}`;
+  const said = `${what}${nameOf(author)}: ${quoted}`;
   return count === 1 ? said : `${count} new messages. ${said}`;
 }

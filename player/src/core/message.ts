@@ -1,11 +1,14 @@
 /** One message of a room, as it is shown, and what became of it. */
-import type { RoomEvent, TextEvent } from './wire';
+import type { Person, RoomEvent, TextEvent } from './wire';
 import type { WallMs } from './time';
 
 /** Its event, the body null where it was deleted. */
 export type Message = Omit<TextEvent, 'kind' | 'body' | 'deleted'> & { body: string | null };
 
 export const messageOf = ({ kind: _, body, deleted, ...rest }: TextEvent): Message => ({ ...rest, body: deleted ? null : (body ?? null) });
+
+/** A replay may be without names, and then without ids. */
+export const nameOf = ({ name, role }: Person): string => name || (role === 'host' || role === 'moderator' ? 'Teaching team' : 'Participant');
 
 /**
  * What became of messages. An edit or a delete may be known before its message is: a page that was fetched earlier

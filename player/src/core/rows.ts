@@ -39,7 +39,8 @@ export function rowsOf(messages: readonly Message[], waiting: readonly Waiting[]
 /** The same person goes on about the same thing: no name again. */
 function continues(before: Message, message: Message): boolean {
   const near = Math.abs(message.at - before.at) < CONTINUED_MS * TICKS_PER_MS;
-  return near && before.author.id === message.author.id && before.body !== null && plain(message) && plain(before) && before.anonymous === message.anonymous;
+  // In a replay without names nobody has an id, and nobody is the same.
+  return near && message.author.id !== '' && before.author.id === message.author.id && before.body !== null && plain(message) && plain(before) && before.anonymous === message.anonymous;
 }
 
 const plain = ({ reply_to, question, announcement, to, held }: Message): boolean =>

@@ -37,6 +37,8 @@ const GESTURE_MS = 1_000;
 const HOVER_MS = 8_000;
 /** Long enough in the page for a screen reader to notice. */
 const ANNOUNCE_MS = 1_000;
+/** And long enough for what is urgent, whatever else is being said. */
+const ALERT_MS = 10_000;
 /** A message that was jumped to stands out so long. */
 const FOUND_MS = 2_000;
 
@@ -127,6 +129,7 @@ export class LecternMessages extends LitElement {
   #announcer = new Announcer();
   #said = '';
   #urgent = '';
+  #alerting: ReturnType<typeof setTimeout> | undefined;
   #announcing: ReturnType<typeof setInterval> | undefined;
 
   constructor() {
@@ -149,6 +152,7 @@ export class LecternMessages extends LitElement {
     this.#unmount?.();
     clearInterval(this.#announcing);
     clearTimeout(this.#hovered);
+    clearTimeout(this.#alerting);
   }
 
   // --- for the room
@@ -190,6 +194,10 @@ export class LecternMessages extends LitElement {
   /** Said at once, whatever else is being said: "You were muted." */
   alert(text: string): void {
     this.#urgent = text;
+    clearTimeout(this.#alerting);
+    // Gone again, so that nobody finds it later, and the same can be said once more.
+    this.#alerting = setTimeout(() => this.alert(''), ALERT_MS);
+    if (text === '') clearTimeout(this.#alerting);
     this.requestUpdate();
   }
 

@@ -101,6 +101,7 @@ export class LecternRoom extends LitElement {
   #wrote = false;
   #handUp = false;
   #sanctioned: string | null = null;
+  #lost = false;
   #people: { of: readonly Message[]; list: Person[] } = { of: [], list: [] };
   #look: ReturnType<typeof setTimeout> | undefined;
 
@@ -469,6 +470,7 @@ export class LecternRoom extends LitElement {
   #changed(): void {
     this.#noticeHand();
     this.#noticeSanction();
+    this.#noticeConnection();
     this.requestUpdate();
     this.dispatchEvent(new Event('roomchange'));
   }
@@ -513,6 +515,13 @@ export class LecternRoom extends LitElement {
     if (what !== null && this.#sanctioned === null) this.#list?.alert(what);
     if (what === null && this.#sanctioned !== null) this.#tell('You can write again.');
     this.#sanctioned = what;
+  }
+
+  #noticeConnection(): void {
+    const status = this.connection?.room.status;
+    if (status === 'reconnecting' && !this.#lost) this.#list?.alert('The connection to the room is lost. It is being restored.');
+    if (status === 'joined' && this.#lost) this.#tell('The connection to the room is back.');
+    this.#lost = status === 'reconnecting' || (this.#lost && status !== 'joined');
   }
 
   #done(action: Action): void {

@@ -5,7 +5,7 @@ import { styleMap } from 'lit/directives/style-map.js';
 import { hueOf } from '../core/colour';
 import { bytes, initials, positionTime } from '../core/format';
 import { parse, textOf, type Node, type Syntax } from '../core/markup';
-import type { Message } from '../core/message';
+import { nameOf, type Message } from '../core/message';
 import { isStaff, type Attached, type Person, type QuestionState } from '../core/wire';
 import { icons } from '../style/icons';
 import './math';
@@ -58,7 +58,7 @@ export function messageItem(shown: Shown): TemplateResult {
   return html`
     ${continued ? nothing : portrait(author, message.anonymous === true && !isNamed(message))}
     <div class="said">
-      ${continued ? html`<span class="unseen">${author.name}</span>` : byline(shown)}
+      ${continued ? html`<span class="unseen">${nameOf(author)}</span>` : byline(shown)}
       ${message.reply_to === undefined ? nothing : quote(shown, message.reply_to)}
       <p class="body" dir="auto">${body === null ? 'Message deleted' : rendered(parse(body, shown.syntax), shown.you, tab)}${message.edited === undefined ? nothing : html` <span class="edited">(edited)</span>`}</p>
       ${message.files?.length ? html`<ul class="files" role="list">${message.files.map((file) => attachment(file, shown.files, tab))}</ul>` : nothing}
@@ -90,7 +90,7 @@ export const waitingItem = (body: string, why: string): TemplateResult =>
 function byline({ message, you, question, pinned, to }: Shown): TemplateResult {
   const { author, at } = message;
   const role = ROLES[author.role];
-  return html`<p class="byline"><span class="who"><b class="name" style=${styleMap({ '--hue': String(hueOf(author.id)) })}>${author.name}</b>
+  return html`<p class="byline"><span class="who"><b class="name" style=${styleMap({ '--hue': String(hueOf(author.id)) })}>${nameOf(author)}</b>
     ${you === author.id ? html`<span class="you">you</span>` : nothing}
     ${role ? html`<span class="badge accent">${role}</span>` : nothing}
     ${message.anonymous && isNamed(message) ? badge('Anonymous to others') : nothing}
@@ -114,7 +114,7 @@ function quote({ quoted, active, on }: Shown, seq: number): TemplateResult {
   const characters = Array.from(quoted.body === null ? 'Message deleted' : textOf(parse(quoted.body)).replace(/\s+/g, ' '));
   const text = characters.length > QUOTED ? `${characters.slice(0, QUOTED).join('')}…` : characters.join('');
   return html`<button class="quote" type="button" tabindex=${active ? 0 : -1} @click=${() => on.jump(seq)}>
-    ${icons.reply}<span class="unseen">In reply to</span> <b>${quoted.author.name}</b> <span class="text">${text}</span></button>`;
+    ${icons.reply}<span class="unseen">In reply to</span> <b>${nameOf(quoted.author)}</b> <span class="text">${text}</span></button>`;
 }
 
 function held({ message, mayApprove, active, on }: Shown, why: string): TemplateResult {
@@ -138,8 +138,8 @@ const HELD: Partial<Record<string, string>> = {
 function controls({ message, active, mayReply, on }: Shown): TemplateResult {
   const tab = active ? 0 : -1;
   return html`<span class="controls">
-    ${mayReply ? html`<button class="control reply" type="button" tabindex=${tab} aria-label="Reply to ${message.author.name}" title="Reply" @click=${() => on.act('reply', message)}>${icons.reply}</button>` : nothing}
-    <button class="control more" type="button" tabindex=${tab} aria-haspopup="menu" aria-label="More about this message of ${message.author.name}" title="More"
+    ${mayReply ? html`<button class="control reply" type="button" tabindex=${tab} aria-label="Reply to ${nameOf(message.author)}" title="Reply" @click=${() => on.act('reply', message)}>${icons.reply}</button>` : nothing}
+    <button class="control more" type="button" tabindex=${tab} aria-haspopup="menu" aria-label="More about this message of ${nameOf(message.author)}" title="More"
       @click=${(event: Event) => on.menu(message, event.currentTarget as HTMLElement)}>${icons.more}</button>
   </span>`;
 }
@@ -150,7 +150,7 @@ const confirmation = ({ message, on }: Shown): TemplateResult => html`<span clas
 </span>`;
 
 const portrait = ({ id, name }: Person, unknown: boolean): TemplateResult =>
-  html`<span class="portrait" aria-hidden="true" style=${styleMap({ '--hue': String(hueOf(id)) })}>${unknown ? '?' : initials(name)}</span>`;
+  html`<span class="portrait" aria-hidden="true" style=${styleMap({ '--hue': String(hueOf(id)) })}>${unknown || name === '' ? '?' : initials(name)}</span>`;
 
 // --- text
 
