@@ -283,6 +283,8 @@ describe('order in the room', () => {
     expect(room.slowUntil).toBe(15_000);
     room.received({ type: 'refused', ref: refOf(room.say({ body: 'b', playing: null }).effects), code: 'slow', message: 'Slowly', retry_after_ms: 2_000 }, 6_000);
     expect(room.slowUntil).toBe(8_000);
+    room.received(come([{ seq: 3, at: 0, sent: 0, kind: 'settings', settings: SETTINGS }]), 6_100);
+    expect(room.slowUntil).toBe(0);
   });
 
   test('one knows what was decided about oneself, until it is lifted', () => {

@@ -84,8 +84,6 @@ export class Room {
   provisional: { id: string; event: Unplaced }[] = [];
   /** What staff decided about oneself. */
   sanction: { what: Measure; until: WallMs | null } | null = null;
-  /** Slow mode: nothing is taken before, on the local clock. */
-  slowUntil: WallMs = 0;
   unsent: Unsent[] = [];
   readonly log = new Log();
   readonly clock = new ServerClock();
@@ -104,6 +102,8 @@ export class Room {
   /** The state is as of this event; what came behind a gap waits until the gap is filled. */
   #folded = 0;
   #toFold: RoomEvent[] = [];
+  /** When slow mode counts from, on the local clock. */
+  #saidAt: WallMs = -Infinity;
   /** What the server said before it closed for good. */
   #lastWords = '';
 
@@ -117,6 +117,12 @@ export class Room {
 
   get epoch(): string | null {
     return this.#epoch;
+  }
+
+  /** Slow mode: nothing is taken before, on the local clock. It is for words to the room, not for those who lead it. */
+  get slowUntil(): WallMs {
+    const { slow_ms } = this.state.settings;
+    return slow_ms === 0 || this.you?.role !== 'participant' ? 0 : this.#saidAt + slow_ms;
   }
 
   /** A new identity, from the next join on. */
@@ -309,8 +315,7 @@ export class Room {
     if (!unsent) return [];
     if (seq === null) this.unsent = this.unsent.filter((one) => one !== unsent);
     else unsent.seq = seq;
-    // Slow mode is for words to the room, not for those who lead it.
-    if (this.you?.role === 'participant') this.slowUntil = Math.max(this.slowUntil, now + this.state.settings.slow_ms);
+    this.#saidAt = Math.max(this.#saidAt, now);
     return [...this.#took([], false), held === undefined ? { do: 'done', action: unsent.say } : { do: 'held', why: held }];
   }
 
@@ -322,7 +327,7 @@ export class Room {
   #refused(frame: Extract<ServerFrame, { type: 'refused' }>, now: WallMs): Effect[] {
     const { code, message } = frame;
     const retryAfterMs = frame.retry_after_ms ?? 0;
-    if (code === 'slow') this.slowUntil = now + retryAfterMs;
+    if (code === 'slow') this.#saidAt = now + retryAfterMs - this.state.settings.slow_ms;
     const action = frame.ref === null ? undefined : this.#pending.get(frame.ref);
     if (frame.ref !== null && action) {
       this.#pending.delete(frame.ref);

@@ -1,5 +1,5 @@
 /** `<lectern-settings>`, for staff: how the room works. Everything holds from the moment it is switched. */
-import { html, nothing, type TemplateResult } from 'lit';
+import { html, nothing, type PropertyValues, type TemplateResult } from 'lit';
 import { live } from 'lit/directives/live.js';
 import { EXPORTS } from '../api';
 import { MODES, modeOf, span, type Mode } from '../core/mode';
@@ -32,6 +32,8 @@ export class LecternSettings extends Dialog {
   /** As they were typed; null: not yet. */
   #words: Record<keyof Words, string> | null = null;
   #hosts: string | null = null;
+  /** What was switched here and is not in force yet: it stays as it was switched until the room has it, or refuses it. */
+  #chosen: Partial<Settings> = {};
 
   constructor() {
     super();
@@ -48,8 +50,21 @@ export class LecternSettings extends Dialog {
     return 'Room settings';
   }
 
+  protected override willUpdate(changed: PropertyValues): void {
+    if (changed.has('settings')) this.#chosen = {};
+  }
+
+  override tell(words: string, good: boolean): void {
+    if (!good) this.#chosen = {};
+    super.tell(words, good);
+  }
+
+  get #shown(): Settings {
+    return { ...this.settings, ...this.#chosen };
+  }
+
   protected override content(): TemplateResult {
-    const { settings } = this;
+    const settings = this.#shown;
     return html`
       <fieldset class="modes"><legend>Mode</legend>
         ${Object.entries(MODES).map(([mode, { words, about }]) => this.#mode(mode as Mode, words, about))}
@@ -116,16 +131,16 @@ export class LecternSettings extends Dialog {
   }
 
   #mode(mode: Mode, words: string, about: string): TemplateResult {
-    return html`<label class="tick"><input type="radio" name="mode" .checked=${live(modeOf(this.settings) === mode)} @change=${() => this.#set(MODES[mode].set)} /><span>${words}<span class="small">${about}</span></span></label>`;
+    return html`<label class="tick"><input type="radio" name="mode" .checked=${live(modeOf(this.#shown) === mode)} @change=${() => this.#set(MODES[mode].set)} /><span>${words}<span class="small">${about}</span></span></label>`;
   }
 
   #tick(name: 'questions' | 'private' | 'reactions' | 'hands', words: string): TemplateResult {
-    return html`<label class="tick"><input type="checkbox" .checked=${live(this.settings[name])} @change=${(event: Event) => this.#set({ [name]: (event.target as HTMLInputElement).checked })} /><span>${words}</span></label>`;
+    return html`<label class="tick"><input type="checkbox" .checked=${live(this.#shown[name])} @change=${(event: Event) => this.#set({ [name]: (event.target as HTMLInputElement).checked })} /><span>${words}</span></label>`;
   }
 
   /** With what was set elsewhere, by the API, as a choice of its own. */
   #choice(name: 'slow_ms' | 'delay_ms' | 'edit_ms', label: string, choices: readonly number[], words: (ms: number) => string): TemplateResult {
-    const value = this.settings[name];
+    const value = this.#shown[name];
     const all = choices.includes(value) ? choices : [...choices, value].sort((a, b) => a - b);
     return html`<label>${label}
       <select class="field" @change=${(event: Event) => this.#set({ [name]: Number((event.target as HTMLSelectElement).value) })}>
@@ -134,13 +149,15 @@ export class LecternSettings extends Dialog {
   }
 
   #retention(): (readonly [string, number | null])[] {
-    const { retention_days: days } = this.settings;
+    const { retention_days: days } = this.#shown;
     return RETENTION.some(([, one]) => one === days) ? [...RETENTION] : [...RETENTION, [`${days} days after the end`, days]];
   }
 
   /** What is refused turns back with the word of it. */
   #set(set: Partial<Settings>): void {
+    this.#chosen = { ...this.#chosen, ...set };
     ask(this, { type: 'settings', set });
+    this.requestUpdate();
   }
 
   #saveHosts(event: Event): void {
