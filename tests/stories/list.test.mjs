@@ -75,6 +75,7 @@ async function scrollUp(pixels) {
 
 /** The messages that are seen before and after do not move while `act` happens. */
 async function assertStill(act) {
+  await settled();
   const before = await seen();
   await act();
   await settled();
