@@ -68,13 +68,16 @@ async fn stand(
     Ok((FRESH, axum::Json(body)).into_response())
 }
 
-async fn act(
+/// Everything that a frame can ask.
+pub(crate) async fn act(
     State(rooms): State<Rooms>,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: String,
 ) -> Result<Response, Problem> {
     let (broadcast, pass) = enter(&rooms, &id, &headers).await?;
+    let counted = rooms.count_request(&broadcast, &pass.person);
+    counted.map_err(|refused| Problem::refused(&refused))?;
     let frame = FromClient::read(&body).map_err(|(_, refused)| Problem::refused(&refused))?;
     let room = rooms.room(&broadcast).await?;
     let text = match frame {

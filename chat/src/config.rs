@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::moderation::RepeatLimits;
+use crate::{Error, Role};
 
 /// The `[chat]` section.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -18,7 +18,8 @@ pub struct Config {
     pub room_rate: Rate,
     /// How often the same may be said.
     pub repeats: RepeatLimits,
-    /// Frames of any kind that one connection may send. Beyond it is no person: the connection is closed.
+    /// Frames of any kind that one connection may send, and requests that one person may. Beyond it is no person: the
+    /// connection is closed.
     pub frame_rate: Rate,
     /// Events that a newcomer is shown.
     pub history: usize,
@@ -101,6 +102,17 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Moderators' frames are as many more as their messages.
+    pub(crate) fn frame_rate(&self, role: Role) -> Rate {
+        let Rate { messages, per_ms } = self.frame_rate;
+        let messages = if role.moderates() {
+            messages.saturating_mul(4)
+        } else {
+            messages
+        };
+        Rate { messages, per_ms }
+    }
+
     pub fn check(&self) -> Result<(), Error> {
         let bad = |setting, reason| Err(Error::Config { setting, reason });
         let rates = [self.rate, self.host_rate, self.room_rate, self.frame_rate];

@@ -6,6 +6,9 @@ use axum::response::{IntoResponse, Response};
 use crate::room::Refused;
 use crate::{Error, Refusal};
 
+/// Those who are turned away together do not come back together.
+const RETRY_AFTER_S: std::ops::RangeInclusive<u16> = 2..=8;
+
 #[derive(Debug)]
 pub struct Problem {
     status: StatusCode,
@@ -83,14 +86,14 @@ impl IntoResponse for Problem {
             return response;
         }
         let extra = match self.status {
-            StatusCode::UNAUTHORIZED => (header::WWW_AUTHENTICATE, "Bearer"),
-            StatusCode::SERVICE_UNAVAILABLE => (header::RETRY_AFTER, "5"),
-            StatusCode::UPGRADE_REQUIRED => (header::UPGRADE, "websocket"),
+            StatusCode::UNAUTHORIZED => (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
+            StatusCode::SERVICE_UNAVAILABLE => {
+                (header::RETRY_AFTER, rand::random_range(RETRY_AFTER_S).into())
+            }
+            StatusCode::UPGRADE_REQUIRED => (header::UPGRADE, HeaderValue::from_static("websocket")),
             _ => return response,
         };
-        response
-            .headers_mut()
-            .insert(extra.0, HeaderValue::from_static(extra.1));
+        response.headers_mut().insert(extra.0, extra.1);
         response
     }
 }

@@ -18,7 +18,7 @@ use crate::guests::Guests;
 use crate::keeper::{Done, Entrance, Keeper, RoomHandle, Standing};
 use crate::record::{Record, RoomRow};
 use crate::replay::{self, Replay};
-use crate::room::{Action, Refused, Resume, Room};
+use crate::room::{Action, Buckets, Refused, Resume, Room};
 use crate::{Config, Error, Gate, Person};
 
 /// Connections that have not said good-bye by then are cut.
@@ -47,6 +47,8 @@ pub(crate) struct Shared {
     /// broadcasts.
     rooms: Mutex<HashMap<BroadcastId, Arc<OnceCell<RoomHandle>>>>,
     connections: AtomicUsize,
+    /// What people asked without a connection of their own.
+    requests: Mutex<Buckets>,
     /// Cancelled first: connections say good-bye.
     pub closing: CancellationToken,
     pub visits: TaskTracker,
@@ -87,6 +89,7 @@ impl Rooms {
             guests: Guests::default(),
             rooms: Mutex::default(),
             connections: AtomicUsize::new(0),
+            requests: Mutex::default(),
             closing: CancellationToken::new(),
             visits: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -173,6 +176,14 @@ impl Rooms {
             }
         }
         Err(Error::Closing)
+    }
+
+    /// Counts a request, as a connection counts its frames.
+    pub(crate) fn count_request(&self, broadcast: &BroadcastId, by: &Person) -> Result<(), Refused> {
+        let rate = self.0.config.frame_rate(by.role);
+        let mut requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = std::time::SystemTime::now().into();
+        Ok(requests.take(&format!("{broadcast}/{}", by.id), rate, now)?)
     }
 
     /// Does what somebody asks of a room that they are in.

@@ -3,8 +3,9 @@
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::handler::Handler;
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
@@ -13,12 +14,16 @@ use tower_http::compression::CompressionLayer;
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::problem::Problem;
-use crate::rooms::Rooms;
-use crate::wire::Seen;
+use crate::room::Resume;
+use crate::rooms::{Rooms, Slot};
+use crate::wire::{MAX_FRAME_BYTES, Seen};
 use crate::{Error, api, socket, subtitles};
 
 /// Events in one page: about 150 KB. Whoever wants more asks again behind the last one.
 const PAGE: u64 = 500;
+
+/// Of a reader of server-sent events who comes back.
+const LAST_EVENT_ID: &str = "last-event-id";
 
 /// The names hold a hash: what they name never changes.
 pub const FOR_EVER: &str = "public, max-age=31536000, immutable";
@@ -26,13 +31,22 @@ pub const FOR_EVER: &str = "public, max-age=31536000, immutable";
 pub fn router(rooms: Rooms) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(Any)
-        .allow_methods([Method::GET, Method::HEAD])
-        .allow_headers([header::AUTHORIZATION]);
+        .allow_methods([Method::GET, Method::HEAD, Method::POST])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            HeaderName::from_static(LAST_EVENT_ID),
+        ]);
     let read = Router::new()
-        .route("/rooms/{id}/messages", get(messages))
+        .route(
+            "/rooms/{id}/messages",
+            get(messages).post(api::act.layer(DefaultBodyLimit::max(MAX_FRAME_BYTES))),
+        )
         .route("/broadcasts/{id}/chat/index.json", get(index))
         .route("/broadcasts/{id}/chat/{name}", get(chunk))
         .layer(CompressionLayer::new())
+        // Not compressed, or an event waits for the next one.
+        .route("/rooms/{id}/events", get(events))
         .layer(cors);
     Router::new()
         .merge(api::router())
@@ -56,6 +70,24 @@ async fn enter(
             format!("a room is entered over a WebSocket: {rejection}"),
         )
     })?;
+    let slot = slot(&rooms)?;
+    Ok(socket::upgrade(rooms, broadcast, upgrade, slot))
+}
+
+/// The room one way, for those who cannot have a WebSocket. The other way is `POST /rooms/{id}/messages`.
+async fn events(
+    State(rooms): State<Rooms>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let broadcast = broadcast(&id)?;
+    let token = bearer(&headers)?;
+    let resume = last_event(&headers)?;
+    let slot = slot(&rooms)?;
+    socket::events(rooms, broadcast, token, resume, slot).await
+}
+
+fn slot(rooms: &Rooms) -> Result<Slot, Problem> {
     if rooms.shared().closing.is_cancelled() {
         return Err(Error::Closing.into());
     }
@@ -65,8 +97,22 @@ async fn enter(
             "no place is left for a connection: try again later",
         )
     };
-    let slot = rooms.slot().ok_or_else(full)?;
-    Ok(socket::upgrade(rooms, broadcast, upgrade, slot))
+    rooms.slot().ok_or_else(full)
+}
+
+/// Where a visitor was, by the id of the last event that they got.
+fn last_event(headers: &HeaderMap) -> Result<Option<Resume>, Problem> {
+    let Some(id) = headers.get(LAST_EVENT_ID) else {
+        return Ok(None);
+    };
+    let resume = id.to_str().ok().and_then(socket::resume);
+    let bad = || {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "Last-Event-ID is not the id of an event of this room",
+        )
+    };
+    resume.map(Some).ok_or_else(bad)
 }
 
 #[derive(Deserialize)]

@@ -382,6 +382,6 @@ async fn the_routes_live_beside_the_segments_and_under_any_origin() {
     assert_eq!(preflight.status(), StatusCode::OK);
     assert_eq!(
         preflight.headers()["access-control-allow-headers"],
-        "authorization"
+        "authorization,content-type,last-event-id"
     );
 }

@@ -16,6 +16,7 @@ class Visitor {
   static async enter(token, name, context) {
     const page = context ? await context.newPage() : await newWindow(browser, `room-${name}`);
     page.errors ??= [];
+    page.setDefaultTimeout(20_000);
     await page.goto(`${lectern.url}/watch/${ID}#token=${token}`);
     const visitor = new Visitor(page);
     await until(`${name} is in the room`, () => page.evaluate(() => document.querySelector('lectern-room')?.connection?.room.status === 'joined'));
@@ -157,7 +158,7 @@ describe('a quiz', () => {
     await dialog.getByRole('textbox', { name: 'Answer 1' }).fill('A');
     await dialog.getByRole('textbox', { name: 'Answer 2' }).fill('Not A');
     await dialog.getByRole('checkbox', { name: 'Answer 1 is right' }).check();
-    await dialog.getByLabel('Open', { exact: true }).selectOption('30 seconds');
+    await dialog.getByRole('combobox', { name: /^Open/ }).selectOption('30 seconds');
     await dialog.getByLabel('Participants see the results').selectOption('when it closes');
     await dialog.getByRole('button', { name: 'Open the quiz' }).click();
 
@@ -251,6 +252,7 @@ describe('order', () => {
     await until('it is in the box', async () => (await ana.box.inputValue()) === 'Modus pones');
     await ana.box.fill('Modus ponens');
     await ana.box.press('Enter');
+    await bo.tab('Chat');
     await bo.sees('Modus ponens');
     await until('the box is for new ones again', async () => (await ana.box.inputValue()) === '');
   });

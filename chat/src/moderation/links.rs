@@ -163,7 +163,7 @@ fn web(text: &str) -> Vec<Target> {
         .map_or(whole.len(), |path| authority + path);
     let cuts = whole[authority..path]
         .match_indices(is_markup)
-        .map(|(at, _)| &whole[..authority + at]);
+        .map(|(at, _)| whole[..authority + at].trim_end_matches(is_mark));
     // The host is the same wherever in its path an address ends; at its own end stand the marks of the sentence.
     let bare = host(whole.trim_end_matches(is_mark)).or_else(|| host(whole));
     cuts.filter_map(host).chain(bare).map(Target::Web).collect()

@@ -1,6 +1,8 @@
-//! One visitor of a room, over a WebSocket: let in or turned away, greeted, then heard and told.
+//! One visitor of a room, over a WebSocket or, where those are blocked, over server-sent events: let in or turned away,
+//! greeted, then heard and told.
 
 mod besides;
+mod events;
 mod peer;
 mod stream;
 mod visitor;
@@ -10,21 +12,25 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::http::Request;
 use axum::http::request::Parts;
-use axum::response::Response;
+use axum::http::{HeaderName, Request, header};
+use axum::response::{IntoResponse, Response};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use timeline::BroadcastId;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-use crate::room::{Code, clean_name};
+use crate::keeper::{Entrance, RoomHandle};
+use crate::problem::Problem;
+use crate::room::{Code, Resume, clean_name};
 use crate::rooms::{Rooms, Slot};
 use crate::wire::{Close, MAX_FRAME_BYTES};
-use crate::{Error, Refusal};
+use crate::{Error, Pass, Refusal};
 use besides::Waits;
-use peer::{End, Peer};
+use events::Events;
+pub use events::resume;
+use peer::{End, Peer, Wire};
 use stream::Stream;
 use visitor::{Never, Stay, Visitor};
 
@@ -37,6 +43,10 @@ const WRITE_BUFFER_BYTES: usize = 0;
 
 /// … and where they cannot, so many of them wait: the answers to some pings.
 const MAX_WRITE_BUFFER_BYTES: usize = 1024;
+
+/// Whoever is cut off comes back within this time, each at another moment.
+const LEAST_RETRY_MS: u64 = 500;
+const MOST_RETRY_MS: u64 = 5_000;
 
 /// A request to become a WebSocket. axum's own checks it and answers; the connection behind it is ours.
 pub struct Upgrade {
@@ -82,11 +92,73 @@ fn limits() -> WebSocketConfig {
 async fn serve(rooms: Rooms, broadcast: BroadcastId, upgraded: Upgraded) {
     let shared = rooms.shared();
     let socket = Stream::new(TokioIo::new(upgraded), limits());
-    let mut peer = Peer::new(socket, shared.config.clone(), shared.closing.clone());
+    let mut peer = Peer::new(
+        Wire::Socket(socket),
+        shared.config.clone(),
+        shared.closing.clone(),
+    );
     let end = match visit(&rooms, &broadcast, &mut peer).await {
         Ok(never) => match never {},
         Err(end) => end,
     };
+    say_good_bye(&broadcast, &mut peer, end).await;
+}
+
+/// Enters, or says why not. What is let in is told in the body of the answer, until either end has enough.
+pub async fn events(
+    rooms: Rooms,
+    broadcast: BroadcastId,
+    token: Option<&str>,
+    resume: Option<Resume>,
+    slot: Slot,
+) -> Result<Response, Problem> {
+    let mut pass = rooms.shared().gate.enter(&broadcast, token).await?;
+    pass.person.name = clean_name(&pass.person.name);
+    let (room, entrance) = rooms.enter(&broadcast, &pass.person, resume).await?;
+    let entrance = entrance.map_err(|refused| Problem::refused(&refused))?;
+    let (out, body) = Events::open();
+    let visits = rooms.shared().visits.clone();
+    visits.spawn(async move {
+        tell(&rooms, &broadcast, out, room, pass, entrance).await;
+        drop(slot);
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store, no-transform"),
+        // nginx would gather them.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok((headers, body).into_response())
+}
+
+async fn tell(
+    rooms: &Rooms,
+    broadcast: &BroadcastId,
+    mut out: Events,
+    room: RoomHandle,
+    pass: Pass,
+    entrance: Entrance,
+) {
+    let back_in = rand::random_range(LEAST_RETRY_MS..=MOST_RETRY_MS);
+    if out.hint(back_in).await.is_err() {
+        return;
+    }
+    let shared = rooms.shared();
+    let mut peer = Peer::new(Wire::Events(out), shared.config.clone(), shared.closing.clone());
+    let closing = peer.closing.clone();
+    let visit = async {
+        let (mut visitor, stay) = greet(rooms, broadcast, &mut peer, room, pass, entrance).await?;
+        visitor.stay(stay).await
+    };
+    let end = match closing.run_until_cancelled(visit).await {
+        Some(Ok(never)) => match never {},
+        Some(Err(end)) => end,
+        None => End::Close(Close::GoingAway),
+    };
+    say_good_bye(broadcast, &mut peer, end).await;
+}
+
+async fn say_good_bye(broadcast: &BroadcastId, peer: &mut Peer, end: End) {
     if let End::Close(close) = end {
         tracing::debug!(%broadcast, code = close.code(), reason = close.reason(), "connection to the room closed");
         metrics::counter!("lectern_chat_closed_total", "code" => close.code().to_string()).increment(1);
@@ -132,6 +204,18 @@ async fn enter<'a>(
         Err(Error::Unknown) => return Err(peer.turn_away(Refusal::NotFound).await),
         Err(error) => return Err(peer.fail(broadcast, &error).await),
     };
+    greet(rooms, broadcast, peer, room, pass, entrance).await
+}
+
+/// Whoever is let in is shown the room.
+async fn greet<'a>(
+    rooms: &'a Rooms,
+    broadcast: &BroadcastId,
+    peer: &'a mut Peer,
+    room: RoomHandle,
+    mut pass: Pass,
+    entrance: Entrance,
+) -> Result<(Visitor<'a>, Stay), End> {
     let mut visitor = Visitor {
         rooms,
         peer,

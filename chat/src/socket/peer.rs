@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite;
 use tokio_util::sync::CancellationToken;
 use tungstenite::protocol::CloseFrame;
 
+use super::events::{Events, Gone};
 use super::stream::Stream;
 use crate::room::{Code, Refused, Resume};
 use crate::wire::{Close, FromClient, ToClient};
@@ -24,14 +25,22 @@ const GOOD_BYE: Duration = Duration::from_secs(2);
 /// After a frame that cannot be read nothing more can: so long the peer may read why before the socket goes.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// The other end of the socket.
+/// The other end.
 pub struct Peer {
-    socket: Stream<TokioIo<Upgraded>>,
+    wire: Wire,
     pub config: Config,
-    pub heard: Instant,
+    heard: Instant,
     pub closing: CancellationToken,
     /// A frame could not be read: nothing more will be.
     broken: bool,
+}
+
+/// What leads there.
+#[allow(clippy::large_enum_variant, reason = "mostly it is the large one")]
+pub enum Wire {
+    Socket(Stream<TokioIo<Upgraded>>),
+    /// One way only: what they ask comes as requests.
+    Events(Events),
 }
 
 /// What came from the other end; `None` once it has said good-bye.
@@ -45,9 +54,9 @@ pub enum End {
 }
 
 impl Peer {
-    pub fn new(socket: Stream<TokioIo<Upgraded>>, config: Config, closing: CancellationToken) -> Peer {
+    pub fn new(wire: Wire, config: Config, closing: CancellationToken) -> Peer {
         Peer {
-            socket,
+            wire,
             config,
             heard: Instant::now(),
             closing,
@@ -74,7 +83,20 @@ impl Peer {
 
     /// What comes next, to be [understood](Self::understand). Nothing is lost where the future is dropped.
     pub async fn recv(&mut self) -> Received {
-        self.socket.recv().await
+        match &mut self.wire {
+            Wire::Socket(socket) => socket.recv().await,
+            Wire::Events(events) => {
+                events.closed().await;
+                None
+            }
+        }
+    }
+
+    /// Whether nothing came for so long that they must be gone. Along a one-way wire nothing ever comes: that it takes
+    /// what is sent is all there is to know.
+    pub fn is_silent(&self) -> bool {
+        let silence = Duration::from_millis(self.config.silence_ms);
+        matches!(self.wire, Wire::Socket(_)) && self.heard.elapsed() >= silence
     }
 
     pub fn understand(&mut self, message: Received) -> Result<Heard, End> {
@@ -97,19 +119,24 @@ impl Peer {
 
     pub async fn send(&mut self, message: Message) -> Result<(), End> {
         let mut sending = pin!(async {
-            match message {
-                Message::Text(text) => self.socket.text(text.into()).await,
-                Message::Ping(data) => self.socket.control(tungstenite::Message::Ping(data)).await,
+            let sent = match (&mut self.wire, message) {
+                (Wire::Socket(socket), Message::Text(text)) => socket.text(text.into()).await,
+                (Wire::Socket(socket), Message::Ping(data)) => {
+                    socket.control(tungstenite::Message::Ping(data)).await
+                }
+                (Wire::Events(events), message) => {
+                    return Box::pin(events.send(&message)).await.map_err(|Gone| End::Gone);
+                }
                 // Nothing else is sent to a visitor.
                 _ => Ok(()),
-            }
+            };
+            sent.map_err(|_| End::Gone)
         });
         // Mostly there is place, and no clock has to be wound.
-        let sent = match poll_immediate(&mut sending).await {
+        match poll_immediate(&mut sending).await {
             Some(sent) => sent,
             None => Box::pin(patiently(sending, &self.closing, self.config.write_ms)).await?,
-        };
-        sent.map_err(|_| End::Gone)
+        }
     }
 
     pub async fn tell(&mut self, frame: &ToClient<'_>) -> Result<(), End> {
@@ -151,16 +178,19 @@ impl Peer {
     /// Says why, and waits a moment for the peer to hear it: a socket that goes with unread bytes in it takes the
     /// reason along.
     pub async fn close(&mut self, close: Close) {
+        let socket = match &mut self.wire {
+            Wire::Socket(socket) => socket,
+            Wire::Events(events) => {
+                let _ = timeout(GOOD_BYE, events.close(close)).await;
+                return;
+            }
+        };
         let frame = CloseFrame {
             code: close.code().into(),
             reason: close.reason().into(),
         };
         if !matches!(
-            timeout(
-                GOOD_BYE,
-                self.socket.control(tungstenite::Message::Close(Some(frame)))
-            )
-            .await,
+            timeout(GOOD_BYE, socket.control(tungstenite::Message::Close(Some(frame)))).await,
             Ok(Ok(()))
         ) {
             return;
@@ -168,10 +198,7 @@ impl Peer {
         if self.broken {
             return tokio::time::sleep(LINGER).await;
         }
-        let _ = timeout(GOOD_BYE, async {
-            while let Some(Ok(_)) = self.socket.recv().await {}
-        })
-        .await;
+        let _ = timeout(GOOD_BYE, async { while let Some(Ok(_)) = socket.recv().await {} }).await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Someone who is in: greeted with what they missed, then told everything and heard.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use axum::extract::ws::Message;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -111,7 +111,7 @@ impl Visitor<'_> {
                 message = self.peer.recv() => {
                     let heard = self.peer.understand(message)?;
                     // Pings and pongs too: they are answered, or at least read.
-                    frames.take(self.frame_rate(), now()).map_err(|_| End::Close(Close::TooMany))?;
+                    frames.take(self.peer.config.frame_rate(self.person.role), now()).map_err(|_| End::Close(Close::TooMany))?;
                     // What is large and rare has memory of its own, which is given back.
                     if let Heard::Frame(frame) = heard {
                         Box::pin(self.hear(frame)).await?;
@@ -259,7 +259,7 @@ impl Visitor<'_> {
     }
 
     async fn ping(&mut self) -> Result<(), End> {
-        if self.peer.heard.elapsed() >= Duration::from_millis(self.peer.config.silence_ms) {
+        if self.peer.is_silent() {
             return Err(End::Gone);
         }
         self.peer.send(Message::Ping(Default::default())).await
@@ -270,19 +270,6 @@ impl Visitor<'_> {
             self.peer.config.host_rate
         } else {
             self.peer.config.rate
-        }
-    }
-
-    /// Moderators' frames are as many more as their messages.
-    fn frame_rate(&self) -> Rate {
-        let Rate { messages, per_ms } = self.peer.config.frame_rate;
-        if self.person.role.moderates() {
-            Rate {
-                messages: messages.saturating_mul(4),
-                per_ms,
-            }
-        } else {
-            Rate { messages, per_ms }
         }
     }
 

@@ -160,6 +160,10 @@ impl School {
         self.rooms.end(&id(broadcast)).await.unwrap();
     }
 
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
     pub async fn connect(&self, broadcast: &str) -> Client {
         let tcp = TcpStream::connect(self.address).await.unwrap();
         self.connect_over(tcp, broadcast).await

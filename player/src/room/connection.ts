@@ -54,8 +54,9 @@ export class Connection extends EventTarget {
     this.#tabs = new BroadcastChannel(`lectern:${path}`);
     this.#tabs.onmessage = ({ data }: MessageEvent<Vote>) => this.#votedElsewhere(data);
     this.#pinging = setInterval(() => this.#ping(), PING_MS);
-    this.#looking = setInterval(() => this.#look(), LOOK_MS);
+    this.#looking = setInterval(this.#look, LOOK_MS);
     addEventListener('online', this.#hurry);
+    addEventListener('online', this.#look);
     document.addEventListener('visibilitychange', this.#hurry);
     this.#connect();
   }
@@ -92,6 +93,7 @@ export class Connection extends EventTarget {
     clearInterval(this.#pinging);
     clearInterval(this.#looking);
     removeEventListener('online', this.#hurry);
+    removeEventListener('online', this.#look);
     document.removeEventListener('visibilitychange', this.#hurry);
     this.#drop();
   }
@@ -129,11 +131,11 @@ export class Connection extends EventTarget {
     return opened;
   }
 
-  #look(): void {
+  readonly #look = (): void => {
     if (this.#carrier?.way !== 'events') return;
     this.#trial?.close();
     this.#trial = this.#open('socket');
-  }
+  };
 
   #receive(data: string): void {
     const frame = parseFrame(data);

@@ -106,7 +106,7 @@ export class LecternSettings extends Dialog {
             </select></label>
           <label>What was said is
             <select class="field" @change=${(event: Event) => this.#set({ retention_days: Number((event.target as HTMLSelectElement).value) || null })}>
-              ${this.#retention().map(([words, days]) => html`<option value=${days ?? ''} ?selected=${days === settings.retention_days}>${days === null ? words : `erased ${words}`}</option>`)}
+              ${this.#retention().map(([words, days]) => html`<option value=${days ?? ''} .selected=${live(days === settings.retention_days)}>${days === null ? words : `erased ${words}`}</option>`)}
             </select></label>
         </div>
       </fieldset>
@@ -129,7 +129,7 @@ export class LecternSettings extends Dialog {
     const all = choices.includes(value) ? choices : [...choices, value].sort((a, b) => a - b);
     return html`<label>${label}
       <select class="field" @change=${(event: Event) => this.#set({ [name]: Number((event.target as HTMLSelectElement).value) })}>
-        ${all.map((ms) => html`<option value=${ms} ?selected=${ms === value}>${words(ms)}</option>`)}
+        ${all.map((ms) => html`<option value=${ms} .selected=${live(ms === value)}>${words(ms)}</option>`)}
       </select></label>`;
   }
 
@@ -138,10 +138,9 @@ export class LecternSettings extends Dialog {
     return RETENTION.some(([, one]) => one === days) ? [...RETENTION] : [...RETENTION, [`${days} days after the end`, days]];
   }
 
+  /** What is refused turns back with the word of it. */
   #set(set: Partial<Settings>): void {
     ask(this, { type: 'settings', set });
-    // Until the room says so, it is as it was.
-    this.requestUpdate();
   }
 
   #saveHosts(event: Event): void {
@@ -189,7 +188,7 @@ export class LecternSettings extends Dialog {
   }
 }
 
-const options = (value: string, all: Record<string, string>): TemplateResult[] => Object.entries(all).map(([one, words]) => html`<option value=${one} ?selected=${one === value}>${words}</option>`);
+const options = (value: string, all: Record<string, string>): TemplateResult[] => Object.entries(all).map(([one, words]) => html`<option value=${one} .selected=${live(one === value)}>${words}</option>`);
 
 const lines = (text: string): string[] => text.split('\n').map((line) => line.trim()).filter(Boolean);
 
