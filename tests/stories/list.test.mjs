@@ -75,6 +75,7 @@ async function scrollUp(pixels) {
 
 /** The messages that are seen before and after do not move while `act` happens. */
 async function assertStill(act) {
+  await settled();
   const before = await seen();
   await act();
   await settled();
@@ -96,6 +97,23 @@ describe('a reader at the end', () => {
     }
     const rows = await page.evaluate(() => bench.list().shadowRoot.querySelectorAll('li').length);
     assert.ok(rows < 80, `${rows} rows in the page`);
+  });
+
+  test('leaves nothing behind of what went by', async () => {
+    await open(500);
+    const nodes = () => page.evaluate(() => {
+      const walker = document.createTreeWalker(bench.list().shadowRoot.querySelector('ol'), NodeFilter.SHOW_ALL);
+      let count = 0;
+      while (walker.nextNode()) count += 1;
+      return count;
+    });
+    const before = await nodes();
+    for (let i = 1; i <= 20; i++) {
+      await say(25);
+      await atEnd(500 + 25 * i);
+    }
+    const after = await nodes();
+    assert.ok(after < before * 1.5, `${before} nodes, then ${after}`);
   });
 
   test('is not moved from it by a smaller window', async () => {

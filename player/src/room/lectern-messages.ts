@@ -417,7 +417,8 @@ export class LecternMessages extends LitElement {
       paddingEnd: 12,
       anchorTo: 'end',
       followOnAppend: this.#following,
-      scrollEndThreshold: BOTTOM_PX,
+      // Who is held near the end is not at the end: rows that grow there do not move them.
+      scrollEndThreshold: this.#following ? BOTTOM_PX : -1,
     };
   }
 
