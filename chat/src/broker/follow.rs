@@ -125,6 +125,7 @@ impl Following {
 /// Puts into order what comes; without I/O.
 struct Order {
     known: Position,
+    recorded: u64,
     ready: VecDeque<Heard>,
     /// The log has to be read.
     is_behind: bool,
@@ -134,6 +135,7 @@ struct Order {
 impl Order {
     fn behind(known: Position) -> Order {
         Order {
+            recorded: known.seq,
             known,
             ready: VecDeque::new(),
             is_behind: true,
@@ -141,16 +143,24 @@ impl Order {
         }
     }
 
-    /// `epoch seq payload`
     fn deliver(&mut self, delivery: &Bytes) {
-        let Some((epoch, seq, payload)) = parse(delivery) else {
-            tracing::warn!("a delivery that cannot be read");
-            return;
-        };
-        if epoch != self.known.epoch {
+        match Delivery::parse(delivery) {
+            None => tracing::warn!("a delivery that cannot be read"),
             // Of an older epoch, or a newer one has begun: the log knows.
-            self.is_behind = true;
-        } else if seq == self.known.seq + 1 && !self.is_behind {
+            Some(delivery) if delivery.epoch != self.known.epoch => self.is_behind = true,
+            Some(Delivery {
+                what: What::Recorded(seq),
+                ..
+            }) => self.recorded(seq),
+            Some(Delivery {
+                what: What::Event(seq, payload),
+                ..
+            }) => self.event(seq, payload),
+        }
+    }
+
+    fn event(&mut self, seq: u64, payload: Bytes) {
+        if seq == self.known.seq + 1 && !self.is_behind {
             self.take(seq, payload);
         } else if seq > self.known.seq && !self.is_behind {
             metrics::counter!("lectern_redis_holes_total").increment(1);
@@ -169,6 +179,15 @@ impl Order {
             self.skip_to(page.last);
         }
         self.is_behind = !is_last;
+        self.recorded(page.recorded);
+    }
+
+    /// Told behind the events it is about.
+    fn recorded(&mut self, seq: u64) {
+        if seq > self.recorded && !self.is_behind {
+            self.recorded = seq;
+            self.ready.push_back(Heard::Recorded(seq));
+        }
     }
 
     fn lose(&mut self) {
@@ -190,11 +209,29 @@ impl Order {
     }
 }
 
-fn parse(delivery: &Bytes) -> Option<(&str, u64, Bytes)> {
-    let mut parts = delivery.splitn(3, |byte| *byte == b' ');
-    let epoch = std::str::from_utf8(parts.next()?).ok()?;
-    let seq = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
-    Some((epoch, seq, delivery.slice_ref(parts.next()?)))
+/// What comes over the channel: `epoch seq payload`, or `epoch recorded seq`.
+struct Delivery<'a> {
+    epoch: &'a str,
+    what: What,
+}
+
+enum What {
+    Event(u64, Bytes),
+    Recorded(u64),
+}
+
+impl Delivery<'_> {
+    fn parse(bytes: &Bytes) -> Option<Delivery<'_>> {
+        let mut parts = bytes.splitn(3, |byte| *byte == b' ');
+        let (epoch, second, third) = (parts.next()?, parts.next()?, parts.next()?);
+        let number = |digits| std::str::from_utf8(digits).ok()?.parse().ok();
+        let what = match second {
+            b"recorded" => What::Recorded(number(third)?),
+            seq => What::Event(number(seq)?, bytes.slice_ref(third)),
+        };
+        let epoch = std::str::from_utf8(epoch).ok()?;
+        Some(Delivery { epoch, what })
+    }
 }
 
 #[cfg(test)]
@@ -225,6 +262,7 @@ mod tests {
         let events = seqs.iter().map(|seq| (*seq, format!("event {seq}").into()));
         Page {
             last,
+            recorded: 8,
             events: events.collect(),
         }
     }
@@ -248,7 +286,8 @@ mod tests {
         order.read(page(10, &[8, 9, 10]), 100);
         order.deliver(&delivery("1-a", 10));
         order.deliver(&delivery("1-a", 11));
-        assert_eq!(order.ready, [event(8), event(9), event(10), event(11)]);
+        let recorded = Heard::Recorded(8);
+        assert_eq!(order.ready, [event(8), event(9), event(10), recorded, event(11)]);
     }
 
     #[test]
@@ -266,8 +305,24 @@ mod tests {
                 event(10),
                 missing(11, 11),
                 event(12),
-                missing(13, 14)
+                missing(13, 14),
+                Heard::Recorded(8)
             ]
+        );
+    }
+
+    #[test]
+    fn what_is_recorded_is_told_once() {
+        let mut order = order();
+        for seq in [8, 8, 7, 9] {
+            order.deliver(&format!("1-a recorded {seq}").into());
+        }
+        order.deliver(&delivery("1-a", 9));
+        order.deliver(&"1-a recorded 10".into());
+        assert_eq!(
+            order.ready,
+            [Heard::Recorded(8), Heard::Recorded(9)],
+            "while it is behind the log tells"
         );
     }
 

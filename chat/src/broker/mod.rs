@@ -39,8 +39,8 @@ pub const BATCH: usize = 256;
 /// What Redis holds of a room that no node serves any more.
 const TTL: Duration = Duration::from_secs(24 * 3_600);
 
-/// A node that has not been heard of for so long serves no one and leads nothing.
-pub const ATTENDANCE: Duration = Duration::from_secs(6);
+/// A node that has not been heard of for so long serves no one and leads nothing; it says so three times as often.
+pub const ATTENDANCE: Duration = Duration::from_secs(3);
 
 /// Redis as the rooms of one node use it. Cheap to clone.
 #[derive(Clone)]
@@ -55,6 +55,7 @@ struct Inner {
     seed: Script,
     attend: Script,
     erase: Script,
+    recorded: Script,
 }
 
 /// Something that wants a place in the order of a room.
@@ -85,6 +86,8 @@ pub enum Heard {
         from: u64,
         to: u64,
     },
+    /// The record has everything up to here.
+    Recorded(u64),
     /// The log is not the one that was followed; nothing more comes.
     Lost,
 }
@@ -129,6 +132,7 @@ impl Broker {
             seed: Script::new(include_str!("seed.lua")),
             attend: Script::new(include_str!("attend.lua")),
             erase: Script::new(include_str!("erase.lua")),
+            recorded: Script::new(include_str!("recorded.lua")),
         })))
     }
 
@@ -169,6 +173,28 @@ impl Broker {
         let mut call = self.0.seed.prepare_invoke();
         call.key(keys.head).key(keys.log).key(keys.refs);
         call.arg(&from.epoch).arg(from.seq).arg(ms(TTL));
+        self.call(&call).await
+    }
+
+    /// How far the log of a room has come; `None`: there is no log.
+    pub async fn position(&self, room: &BroadcastId) -> Result<Option<Position>, Failed> {
+        let mut command = redis::cmd("HMGET");
+        command.arg(Keys::of(room).head).arg(&["epoch", "seq"]);
+        let live = self.live()?;
+        let head = command.query_async(&mut live.connection.clone()).await;
+        let (epoch, seq): (Option<String>, Option<u64>) =
+            head.map_err(|error| self.0.link.failed(&live, &error))?;
+        Ok(epoch.zip(seq).map(|(epoch, seq)| Position { epoch, seq }))
+    }
+
+    /// The record has the events up to `upto`: every node hears of it.
+    pub async fn recorded(&self, room: &BroadcastId, upto: &Position) -> Result<(), Failed> {
+        let keys = Keys::of(room);
+        let mut call = self.0.recorded.prepare_invoke();
+        call.key(keys.head)
+            .arg(&upto.epoch)
+            .arg(upto.seq)
+            .arg(keys.channel);
         self.call(&call).await
     }
 
@@ -220,12 +246,15 @@ impl Broker {
         self.call(&call).await
     }
 
-    async fn call<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, Failed> {
-        let live = self
-            .0
+    fn live(&self) -> Result<link::Live, Failed> {
+        self.0
             .link
             .live()
-            .ok_or_else(|| Failed::Away("not connected".into()))?;
+            .ok_or_else(|| Failed::Away("not connected".into()))
+    }
+
+    async fn call<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, Failed> {
+        let live = self.live()?;
         let result = call.invoke_async(&mut live.connection.clone()).await;
         result.map_err(|error| self.0.link.failed(&live, &error))
     }
@@ -241,19 +270,25 @@ pub fn next_epoch(epoch: &str) -> String {
 /// Events as the log has them.
 struct Page {
     last: u64,
+    recorded: u64,
     events: Vec<(u64, Bytes)>,
 }
 
 impl Page {
     fn of(values: Vec<Value>) -> Result<Page, redis::ParsingError> {
         let mut values = values.into_iter();
-        let last = values.next().map_or(Ok(0), redis::from_redis_value)?;
+        let mut number = || values.next().map_or(Ok(0), redis::from_redis_value);
+        let (last, recorded) = (number()?, number()?);
         let mut events = Vec::with_capacity(values.len() / 2);
         while let (Some(seq), Some(payload)) = (values.next(), values.next()) {
             let payload: Vec<u8> = redis::from_redis_value(payload)?;
             events.push((redis::from_redis_value(seq)?, payload.into()));
         }
-        Ok(Page { last, events })
+        Ok(Page {
+            last,
+            recorded,
+            events,
+        })
     }
 }
 

@@ -9,6 +9,6 @@ if epoch and generation(epoch) >= generation(ARGV[1]) then
   return epoch
 end
 redis.call('DEL', KEYS[2], KEYS[3])
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'seq', ARGV[2])
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'seq', ARGV[2], 'recorded', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return ARGV[1]

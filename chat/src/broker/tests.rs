@@ -187,6 +187,28 @@ async fn what_the_log_no_longer_has_is_missing() {
 }
 
 #[tokio::test]
+async fn every_node_hears_what_is_recorded() {
+    let redis = Redis::start();
+    let (one, other) = (seeded(&redis).await, Broker::open(&redis.url()).await.unwrap());
+    let known = at("1-a", 0);
+    let mut follower = follow(&other, &known);
+    publish(&one, &known, &[draft("a"), draft("b"), draft("c")]).await;
+    assert_eq!(one.position(&room()).await, Ok(Some(at("1-a", 3))));
+    one.recorded(&room(), &at("1-a", 2)).await.unwrap();
+    one.recorded(&room(), &at("1-a", 1)).await.unwrap();
+    one.recorded(&room(), &at("0-x", 3)).await.unwrap();
+    let mut heard = hear(&mut follower, 4).await;
+    let recorded = heard.iter().position(|heard| *heard == Heard::Recorded(2));
+    heard.remove(recorded.expect("it is told"));
+    assert_eq!(heard, [event(1, "a"), event(2, "b"), event(3, "c")]);
+    one.recorded(&room(), &at("1-a", 3)).await.unwrap();
+    assert_eq!(next(&mut follower).await, Heard::Recorded(3));
+    let late = hear(&mut follow(&one, &known), 4).await;
+    assert_eq!(late[3], Heard::Recorded(3));
+    assert_eq!(one.position(&"biology".parse().unwrap()).await, Ok(None));
+}
+
+#[tokio::test]
 async fn nodes_are_counted_and_one_leads() {
     let redis = Redis::start();
     let (one, other) = (seeded(&redis).await, Broker::open(&redis.url()).await.unwrap());
