@@ -1,6 +1,6 @@
 -- A node says that it serves a room and to how many people.
 -- KEYS: head, log, refs, present, lease.  ARGV: node, its people (-1: it serves the room no more), ms for which this
--- holds, ttl ms.
+-- holds, ttl ms, 1 where it takes the lease from whoever has it.
 -- Answers with the people at all nodes, and 1 where this node has the lease of the room.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -26,7 +26,7 @@ for i = 1, #rows, 2 do
   end
 end
 local leads = 0
-if not holder or holder == node then
+if not holder or holder == node or ARGV[5] == '1' then
   redis.call('SET', KEYS[5], node, 'PX', span)
   leads = 1
 end

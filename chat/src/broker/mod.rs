@@ -198,9 +198,15 @@ impl Broker {
         self.call(&call).await
     }
 
-    /// Says that this node serves the room to so many people; holds for [`ATTENDANCE`].
-    pub async fn attend(&self, room: &BroadcastId, people: usize) -> Result<Attendance, Failed> {
-        let (present, leads): (usize, u8) = self.tell(room, people as i64).await?;
+    /// Says that this node serves the room to so many people; holds for [`ATTENDANCE`]. One of the nodes that say so
+    /// leads; with `claims`, this one from now on.
+    pub async fn attend(
+        &self,
+        room: &BroadcastId,
+        people: usize,
+        claims: bool,
+    ) -> Result<Attendance, Failed> {
+        let (present, leads): (usize, u8) = self.tell(room, people as i64, claims).await?;
         Ok(Attendance {
             present,
             leads: leads == 1,
@@ -209,7 +215,7 @@ impl Broker {
 
     /// This node does not serve the room any more.
     pub async fn leave(&self, room: &BroadcastId) -> Result<(), Failed> {
-        self.tell(room, -1).await.map(|_: (usize, u8)| ())
+        self.tell(room, -1, false).await.map(|_: (usize, u8)| ())
     }
 
     /// Takes what was deleted out of the log; those who read there find it [`Heard::Missing`]. The record has to know
@@ -236,13 +242,13 @@ impl Broker {
         Page::of(page.ok_or(Failed::Lost)?).map_err(|error| Failed::Away(error.to_string()))
     }
 
-    async fn tell(&self, room: &BroadcastId, people: i64) -> Result<(usize, u8), Failed> {
+    async fn tell(&self, room: &BroadcastId, people: i64, claims: bool) -> Result<(usize, u8), Failed> {
         let keys = Keys::of(room);
         let mut call = self.0.attend.prepare_invoke();
         call.key(keys.head).key(keys.log).key(keys.refs);
         call.key(keys.present).key(keys.lease);
         call.arg(&self.0.node).arg(people);
-        call.arg(ms(ATTENDANCE)).arg(ms(TTL));
+        call.arg(ms(ATTENDANCE)).arg(ms(TTL)).arg(u8::from(claims));
         self.call(&call).await
     }
 

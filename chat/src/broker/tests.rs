@@ -214,15 +214,15 @@ async fn nodes_are_counted_and_one_leads() {
     let (one, other) = (seeded(&redis).await, Broker::open(&redis.url()).await.unwrap());
     let (leads, follows) = (true, false);
     let is = |present, leads| Ok(Attendance { present, leads });
-    assert_eq!(one.attend(&room(), 3).await, is(3, leads));
-    assert_eq!(other.attend(&room(), 4).await, is(7, follows));
-    assert_eq!(one.attend(&room(), 0).await, is(4, leads));
+    assert_eq!(one.attend(&room(), 3, false).await, is(3, leads));
+    assert_eq!(other.attend(&room(), 4, false).await, is(7, follows));
+    assert_eq!(one.attend(&room(), 0, false).await, is(4, leads));
     one.leave(&room()).await.unwrap();
-    assert_eq!(other.attend(&room(), 4).await, is(4, leads));
+    assert_eq!(other.attend(&room(), 4, false).await, is(4, leads));
 
     // A node that is not heard of any more.
     let mut connection = redis.connection().await;
-    assert_eq!(one.attend(&room(), 3).await, is(7, follows));
+    assert_eq!(one.attend(&room(), 3, false).await, is(7, follows));
     let keys = Keys::of(&room());
     let _: () = redis::cmd("DEL")
         .arg(&keys.lease)
@@ -235,7 +235,9 @@ async fn nodes_are_counted_and_one_leads() {
         .query_async(&mut connection)
         .await
         .unwrap();
-    assert_eq!(one.attend(&room(), 3).await, is(3, leads));
+    assert_eq!(one.attend(&room(), 3, false).await, is(3, leads));
+    assert_eq!(other.attend(&room(), 4, true).await, is(7, leads));
+    assert_eq!(one.attend(&room(), 3, false).await, is(7, follows));
 }
 
 #[tokio::test]
@@ -284,7 +286,10 @@ async fn what_is_wrong_is_said_at_once() {
     let nobody = format!("redis://127.0.0.1:{}", server::free_port());
     let broker = Broker::open(&nobody).await.unwrap();
     assert!(!broker.is_up());
-    assert!(matches!(broker.attend(&room(), 1).await, Err(Failed::Away(_))));
+    assert!(matches!(
+        broker.attend(&room(), 1, false).await,
+        Err(Failed::Away(_))
+    ));
 }
 
 #[tokio::test]
