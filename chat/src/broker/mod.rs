@@ -141,6 +141,11 @@ impl Broker {
         link::client(url).map(|_| ())
     }
 
+    /// Names this process among those that serve the same rooms.
+    pub fn node(&self) -> &str {
+        &self.0.node[..6]
+    }
+
     /// Whether Redis answers.
     pub fn is_up(&self) -> bool {
         self.0.link.live().is_some()
@@ -266,10 +271,11 @@ impl Broker {
     }
 }
 
-/// The epoch after `epoch`. Epochs of one room are ordered by the number they begin with.
-pub fn next_epoch(epoch: &str) -> String {
-    let generation = epoch.split_once('-').and_then(|(n, _)| n.parse::<u32>().ok());
-    let next = generation.unwrap_or(0).saturating_add(1);
+/// The epoch after `epochs`. Those of one room are ordered by the number they begin with.
+pub fn next_epoch(epochs: &[&str]) -> String {
+    let generation = |epoch: &&str| epoch.split_once('-')?.0.parse::<u32>().ok();
+    let newest = epochs.iter().filter_map(generation).max();
+    let next = newest.unwrap_or(0).saturating_add(1);
     format!("{next}-{}", uuid::Uuid::new_v4().simple())
 }
 
