@@ -33,6 +33,34 @@ pub struct Config {
     pub transcoder: transcoder::Config,
     pub packager: packager::Config,
     pub chat: chat::Config,
+    /// The record of the rooms where several servers serve them together: `postgres://…`. Otherwise it is a file in
+    /// the data folder.
+    pub database: Store,
+    /// The order of the rooms where several servers serve them together: `redis://…` or `rediss://…`.
+    pub redis: Store,
+}
+
+/// Something on the network that several servers share.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// May hold a password, better given by the environment; it is not printed.
+    #[serde(serialize_with = "without_password", skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+fn without_password<S: serde::Serializer>(url: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
+    let hidden = url.as_deref().map(|url| {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        match rest.rsplit_once('@') {
+            Some((user, host)) => match user.split_once(':') {
+                Some((name, _)) => format!("{scheme}://{name}:***@{host}"),
+                None => url.to_owned(),
+            },
+            None => url.to_owned(),
+        }
+    });
+    hidden.serialize(to)
 }
 
 /// HTTPS on the one listener, HTTP/2 or HTTP/1.1 as the client likes. The files are read again when they change.
@@ -90,6 +118,8 @@ impl Default for Config {
             transcoder: transcoder::Config::default(),
             packager: packager::Config::default(),
             chat: chat::Config::default(),
+            database: Store::default(),
+            redis: Store::default(),
         }
     }
 }
@@ -142,7 +172,28 @@ impl Config {
         self.ingest.check()?;
         self.transcoder.check()?;
         self.chat.check()?;
+        if let Some(common) = self.common()? {
+            common.check().context("database.url, redis.url")?;
+        }
         Ok(())
+    }
+
+    /// What several servers share; `None`: this one is alone.
+    pub fn common(&self) -> anyhow::Result<Option<chat::Common>> {
+        match (&self.database.url, &self.redis.url) {
+            (None, None) => Ok(None),
+            (Some(database), Some(redis)) => Ok(Some(chat::Common {
+                database: database.clone(),
+                redis: redis.clone(),
+                folder: self.data.clone(),
+            })),
+            (None, Some(_)) => anyhow::bail!(
+                "redis.url without database.url: servers that share their rooms share a PostgreSQL as well"
+            ),
+            (Some(_), None) => anyhow::bail!(
+                "database.url without redis.url: servers that share a database need a Redis to agree on the order"
+            ),
+        }
     }
 }
 
@@ -183,9 +234,28 @@ mod tests {
             ),
             ("[archive]\nbucket = \"b\"\nprefix = \"../x\"", "archive.prefix"),
             ("[archive]\nbucket = \"b\"\nspool_gib = 0", "archive.spool_gib"),
+            ("[redis]\nurl = \"redis://r\"", "database.url"),
+            ("[database]\nurl = \"postgres://d\"", "redis.url"),
+            (
+                "[redis]\nurl = \"r:6379\"\n[database]\nurl = \"postgres://d/x\"",
+                "redis.url",
+            ),
+            (
+                "[redis]\nurl = \"redis://r\"\n[database]\nurl = \"mysql://d/x\"",
+                "postgres://",
+            ),
         ] {
             let error = format!("{:#}", load(bad).unwrap_err());
             assert!(error.contains(named), "{bad}: {error}");
         }
+    }
+
+    #[test]
+    fn passwords_are_not_printed() {
+        let config =
+            "[redis]\nurl = \"rediss://:s3cret@r.test\"\n[database]\nurl = \"postgres://me:s3cr@t@d.test/x\"";
+        let printed = load(config).unwrap().to_toml().unwrap();
+        assert!(printed.contains("rediss://:***@r.test") && printed.contains("postgres://me:***@d.test/x"));
+        assert!(!printed.contains("s3cr"), "{printed}");
     }
 }

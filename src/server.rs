@@ -107,10 +107,18 @@ impl Server {
             .await
             .context("cannot open the ingest")?;
         let origin = packager::Origin::new(config.packager, archive.clone());
-        let record = config.data.join("rooms.db");
-        let rooms = chat::Rooms::open(config.chat, &record, archive, doors)
-            .await
-            .with_context(|| format!("cannot open the rooms in {}", record.display()))?;
+        let common = config.common()?;
+        let rooms = match &common {
+            Some(common) => chat::Rooms::share(config.chat, common, archive, doors)
+                .await
+                .context("cannot open the rooms that are shared with other servers")?,
+            None => {
+                let record = config.data.join("rooms.db");
+                chat::Rooms::open(config.chat, &record, archive, doors)
+                    .await
+                    .with_context(|| format!("cannot open the rooms in {}", record.display()))?
+            }
+        };
         let api = Api {
             auth: auth.clone(),
             broadcasts: broadcasts.clone(),
@@ -124,7 +132,7 @@ impl Server {
             .merge(ingest.router())
             .merge(rooms.router())
             .merge(api.router())
-            .merge(health(ready.clone(), prometheus))
+            .merge(health(ready.clone(), rooms.clone(), prometheus))
             .merge(pages::router())
             .layer(TraceLayer::new_for_http())
             // Twenty requests a second of each viewer: counted, not traced.
@@ -229,10 +237,11 @@ fn lock(data: &Path) -> anyhow::Result<std::fs::File> {
 #[derive(Clone)]
 struct Health {
     ready: Arc<AtomicBool>,
+    rooms: chat::Rooms,
     prometheus: PrometheusHandle,
 }
 
-fn health(ready: Arc<AtomicBool>, prometheus: PrometheusHandle) -> axum::Router {
+fn health(ready: Arc<AtomicBool>, rooms: chat::Rooms, prometheus: PrometheusHandle) -> axum::Router {
     tokio::spawn(upkeep(prometheus.clone()));
     axum::Router::new()
         .route("/healthz", get(|| async { "alive\n" }))
@@ -241,11 +250,17 @@ fn health(ready: Arc<AtomicBool>, prometheus: PrometheusHandle) -> axum::Router 
             "/metrics",
             get(|State(health): State<Health>| async move { health.prometheus.render() }),
         )
-        .with_state(Health { ready, prometheus })
+        .with_state(Health {
+            ready,
+            rooms,
+            prometheus,
+        })
 }
 
 async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {
     match health.ready.load(Ordering::Acquire) {
+        // Pictures go on, and rooms take what is said: no reason to send anyone away, least of all from all nodes at once.
+        true if !health.rooms.is_joined() => (StatusCode::OK, "ready, but Redis is away\n"),
         true => (StatusCode::OK, "ready\n"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
     }

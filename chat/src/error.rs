@@ -11,12 +11,18 @@ pub enum Error {
     },
     #[error("cannot open the record of the rooms in {path}: {source}")]
     Open { path: PathBuf, source: sqlx::Error },
+    #[error("cannot connect to the database of the rooms: {0}")]
+    Connect(String),
+    #[error(transparent)]
+    Broker(#[from] crate::broker::Error),
     #[error("cannot bring the record of the rooms up to date: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("the record of the rooms: {0}")]
     Record(#[from] sqlx::Error),
     #[error("the rows of one commit were not kept: {0}")]
     NotKept(String),
+    #[error("the room is in another epoch by now")]
+    Stale,
     #[error("the record of the rooms holds {0}, which this version does not know")]
     Unreadable(String),
     #[error("the archive of the replay: {0}")]

@@ -387,7 +387,10 @@ impl Event {
     /// The same with another body.
     pub(crate) fn edited(&self, new: &str, when: i64) -> Event {
         let mut event = self.clone();
-        if let Kind::Text(text) = &mut event.kind {
+        // What was taken out meanwhile stays out.
+        if let Kind::Text(text) = &mut event.kind
+            && text.body.is_some()
+        {
             (text.body, text.edited) = (Some(new.to_owned()), Some(when));
         }
         event

@@ -7,6 +7,7 @@
 //! `docs/room-protocol.md` is the wire in words.
 
 mod api;
+mod broker;
 mod config;
 mod error;
 mod event;
@@ -39,5 +40,5 @@ pub use files::Limits as FileLimits;
 pub use gate::{Gate, Pass, Refusal};
 pub use moderation::RepeatLimits;
 pub use room::{Buckets, RetryAfter};
-pub use rooms::Rooms;
+pub use rooms::{Common, Rooms};
 pub use settings::Settings;

@@ -1,21 +1,23 @@
 //! The front door: the rooms that are in memory, and how they come and go.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use timeline::{Archive, ArchiveError, BroadcastId, Line, TextSegments, WallTime};
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::broker::Broker;
 use crate::files::Files;
 use crate::guests::Guests;
-use crate::keeper::{Done, Entrance, Keeper, RoomHandle, Standing};
+use crate::keeper::{self, Done, Entrance, Keeper, RoomHandle, Standing};
 use crate::record::{Record, RoomRow};
 use crate::replay::{self, Replay};
 use crate::room::{Action, Buckets, Refused, Resume, Room};
@@ -39,6 +41,8 @@ pub struct Rooms(Arc<Shared>);
 pub(crate) struct Shared {
     pub config: Config,
     pub record: Record,
+    /// Where other nodes serve the same rooms.
+    pub broker: Option<Broker>,
     pub archive: Arc<dyn Archive>,
     pub gate: Arc<dyn Gate>,
     pub files: Arc<Files>,
@@ -55,6 +59,30 @@ pub(crate) struct Shared {
     /// Cancelled then: rooms finish what they were asked.
     stopping: CancellationToken,
     keepers: TaskTracker,
+}
+
+/// What several servers have in common.
+#[derive(Clone)]
+pub struct Common {
+    /// `postgres://…`: the record of the rooms.
+    pub database: String,
+    /// `redis://…` or `rediss://…`: their order and their deliveries.
+    pub redis: String,
+    /// This server's own: for what it is sent, until the archive has it.
+    pub folder: PathBuf,
+}
+
+impl Common {
+    /// Whether these are URLs of what is needed. Nothing is connected.
+    pub fn check(&self) -> Result<(), Error> {
+        if !["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| self.database.starts_with(scheme))
+        {
+            return Err(Error::Connect("the URL begins with postgres://".into()));
+        }
+        Ok(Broker::check_url(&self.redis)?)
+    }
 }
 
 /// One of the connections that this server has room for.
@@ -76,13 +104,38 @@ impl Rooms {
     ) -> Result<Rooms, Error> {
         config.check()?;
         let record = Record::open(database).await?;
+        let folder = database.parent().unwrap_or(Path::new("."));
+        Rooms::begin(config, (record, None), folder, archive, gate).await
+    }
+
+    /// The same where any number of servers serve the rooms together: what is said at one is heard at all of them.
+    pub async fn share(
+        config: Config,
+        common: &Common,
+        archive: Arc<dyn Archive>,
+        gate: Arc<dyn Gate>,
+    ) -> Result<Rooms, Error> {
+        config.check()?;
+        let record = Record::connect(&common.database).await?;
+        let broker = Broker::open(&common.redis).await?;
+        Rooms::begin(config, (record, Some(broker)), &common.folder, archive, gate).await
+    }
+
+    async fn begin(
+        config: Config,
+        (record, broker): (Record, Option<Broker>),
+        folder: &Path,
+        archive: Arc<dyn Archive>,
+        gate: Arc<dyn Gate>,
+    ) -> Result<Rooms, Error> {
         let unsettled = record.unsettled().await?;
-        let folder = database.parent().unwrap_or(Path::new(".")).to_owned();
+        let folder = folder.to_owned();
         let files = Files::new(config.files.clone(), record.clone(), archive.clone(), folder);
         let files = Arc::new(files);
         let rooms = Rooms(Arc::new(Shared {
             config,
             record,
+            broker,
             archive,
             gate,
             files,
@@ -104,6 +157,11 @@ impl Rooms {
         Ok(rooms)
     }
 
+    /// Whether the other servers of the same rooms can be reached, if there are any.
+    pub fn is_joined(&self) -> bool {
+        self.0.broker.as_ref().is_none_or(Broker::is_up)
+    }
+
     pub fn router(&self) -> axum::Router {
         crate::routes::router(self.clone())
     }
@@ -114,6 +172,10 @@ impl Rooms {
         for _ in 0..ATTEMPTS {
             let room = self.room(broadcast).await?;
             if room.close().await.is_some() {
+                if self.0.broker.is_some() {
+                    // Another node may have sealed most of it.
+                    room.replay.take_over().await?;
+                }
                 return room.replay.end().await;
             }
         }
@@ -188,17 +250,36 @@ impl Rooms {
 
     /// Does what somebody asks of a room that they are in.
     pub(crate) async fn act(&self, room: &RoomHandle, by: &Person, reference: &str, action: Action) -> Done {
-        let names = match &action {
-            Action::Say(say) => say.files.as_slice(),
-            _ => &[],
-        };
-        // Held until the message is kept: nothing that it names goes meanwhile.
-        let named = match names {
-            [] => None,
-            names => Some(self.0.files.check(&room.broadcast, &by.id, names).await?),
-        };
-        let files = named.as_ref().map(|named| named.files.clone());
-        room.act(by, reference, action, files.unwrap_or_default()).await
+        self.ask(room, by, reference, action).await.await
+    }
+
+    /// The room has heard what somebody asks of it; the answer comes when it comes.
+    pub(crate) async fn ask(
+        &self,
+        room: &RoomHandle,
+        by: &Person,
+        reference: &str,
+        action: Action,
+    ) -> BoxFuture<'static, Done> {
+        let unavailable = || Err(Refused::unavailable());
+        let (shared, room, by, reference) = (self.0.clone(), room.clone(), by.clone(), reference.to_owned());
+        if let Action::Say(say) = &action
+            && !say.files.is_empty()
+        {
+            let names = say.files.clone();
+            return Box::pin(async move {
+                // Held until the message is kept: nothing that it names goes meanwhile.
+                let named = shared.files.check(&room.broadcast, &by.id, &names).await?;
+                match room.act(&by, &reference, action, named.files.clone()).await {
+                    Some(answer) => answer.await.unwrap_or_else(|_| unavailable()),
+                    None => unavailable(),
+                }
+            });
+        }
+        match room.act(&by, &reference, action, Vec::new()).await {
+            Some(answer) => Box::pin(async move { answer.await.unwrap_or_else(|_| unavailable()) }),
+            None => Box::pin(async move { unavailable() }),
+        }
     }
 
     /// The room of a broadcast, opened if it is not in memory.
@@ -284,8 +365,20 @@ impl Rooms {
     async fn take_up(&self, broadcast: &BroadcastId) -> Result<RoomHandle, Error> {
         let shared = &self.0;
         let line = self.line(broadcast).await?;
-        let row = shared.record.room(broadcast).await?;
+        let row = match &shared.broker {
+            Some(broker) => keeper::take_up(broker, &shared.record, broadcast).await?,
+            None => shared.record.room(broadcast).await?,
+        };
         let kept = shared.record.kept(broadcast, shared.config.recent).await?;
+        let common = shared.broker.clone().map(|broker| {
+            keeper::Common::new(
+                broker,
+                shared.record.clone(),
+                broadcast.clone(),
+                row.epoch.clone(),
+                kept.last,
+            )
+        });
         let settings = watch::Sender::new(kept.state.settings.clone());
         let mut room = Room::new(row.epoch.clone(), shared.config.clone(), kept);
         if row.ended {
@@ -314,6 +407,7 @@ impl Rooms {
             settings,
             shared.files.clone(),
         );
+        let keeper = keeper.shared(common);
         let (shared, broadcast, stopping) = (shared.clone(), broadcast.clone(), shared.stopping.clone());
         self.0.keepers.spawn(async move {
             tokio::select! {
@@ -358,7 +452,7 @@ impl Rooms {
     /// Erases what was said in rooms whose retention is over.
     pub async fn erase_old(&self, now: WallTime) -> Result<(), Error> {
         for (broadcast, ended) in self.0.record.ended_rooms().await? {
-            let settings = self.0.record.state(&broadcast, None).await?.settings;
+            let settings = self.0.record.state(&broadcast, u64::MAX).await?.settings;
             let is_over = |days: u32| now.unix_millis() - ended >= i64::from(days) * DAY_MS;
             if settings.retention_days.is_some_and(is_over) {
                 tracing::info!(%broadcast, "the room was kept long enough and is erased");
@@ -376,11 +470,7 @@ impl Rooms {
     /// In memory, rooms bring their replays up to date by themselves.
     async fn settle(self, unsettled: Vec<BroadcastId>) {
         for broadcast in unsettled {
-            let settled = match self.room(&broadcast).await {
-                Ok(room) => room.replay.end().await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = settled {
+            if let Err(error) = self.end(&broadcast).await {
                 tracing::error!(%broadcast, %error, "a replay could not be brought up to date");
             }
         }

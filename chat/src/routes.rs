@@ -156,7 +156,7 @@ async fn messages(
         .await?
         .person;
     let standing = rooms.stand(&broadcast, &by).await?;
-    let to = to.min(standing.last);
+    let to = to.min(standing.recorded);
     let mut events = rooms.shared().record.page(&broadcast, from, to, PAGE).await?;
     let to = match events.last() {
         Some(last) if events.len() as u64 == PAGE => last.seq,

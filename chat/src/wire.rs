@@ -83,6 +83,14 @@ pub enum ToClient<'a> {
     Tally {
         tallies: Value,
     },
+    Provisional {
+        id: &'a str,
+        event: Value,
+    },
+    Settled {
+        id: &'a str,
+        seq: Option<u64>,
+    },
     Line(LineState),
     Presence {
         count: usize,
@@ -199,8 +207,8 @@ impl FromClient {
             }
         };
         match frame.reference() {
-            Some(reference) if reference.is_empty() || reference.len() > MAX_REF_BYTES => {
-                let limit = format!("a ref is 1 to {MAX_REF_BYTES} bytes");
+            Some(reference) if !is_name(reference) => {
+                let limit = format!("a ref is 1 to {MAX_REF_BYTES} bytes, without control characters");
                 Err((None, Refused::malformed(limit)))
             }
             _ => Ok(frame),
@@ -228,6 +236,11 @@ struct Head<'a> {
 struct Join {
     token: Option<String>,
     resume: Option<Resume>,
+}
+
+/// Not every database keeps control characters.
+fn is_name(reference: &str) -> bool {
+    (1..=MAX_REF_BYTES).contains(&reference.len()) && !reference.contains(char::is_control)
 }
 
 fn nameless() -> (Option<String>, Refused) {

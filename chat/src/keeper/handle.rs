@@ -72,6 +72,8 @@ pub struct Standing {
     pub epoch: String,
     /// The last event; frames go on behind it.
     pub last: u64,
+    /// The last event that the record has.
+    pub recorded: u64,
     pub state: serde_json::Value,
     pub veil: Veil,
 }
@@ -86,7 +88,17 @@ pub struct Veil {
 /// What everyone is told.
 pub enum Told {
     Events(Frame),
-    Tally { public: Utf8Bytes, staff: Utf8Bytes },
+    Tally {
+        public: Utf8Bytes,
+        staff: Utf8Bytes,
+    },
+    /// Some events will not be told: they are in the record.
+    Missed,
+    /// What has no place in the order, yet or any more.
+    Aside {
+        public: Utf8Bytes,
+        staff: Utf8Bytes,
+    },
 }
 
 /// A stretch of events, as all connections of the room send it: serialised once for participants and once for staff.
@@ -168,18 +180,25 @@ impl RoomHandle {
         self.ask(|reply| Ask::Enter { by, resume, reply }).await
     }
 
-    pub async fn act(&self, by: &Person, reference: &str, action: Action, files: Vec<Attached>) -> Done {
+    /// The room has heard it; the answer comes when it comes. `None`: the room has left the memory.
+    pub async fn act(
+        &self,
+        by: &Person,
+        reference: &str,
+        action: Action,
+        files: Vec<Attached>,
+    ) -> Option<oneshot::Receiver<Done>> {
+        let (reply, answer) = oneshot::channel();
         let (by, reference) = (by.clone(), reference.to_owned());
-        let answer = self
-            .ask(|reply| Ask::Act {
-                by,
-                reference,
-                action,
-                files,
-                reply,
-            })
-            .await;
-        answer.unwrap_or_else(|| Err(Refused::unavailable()))
+        let ask = Ask::Act {
+            by,
+            reference,
+            action,
+            files,
+            reply,
+        };
+        self.asks.send(ask).await.ok()?;
+        Some(answer)
     }
 
     /// `None`: the room has left the memory.

@@ -1,10 +1,13 @@
 //! The task that keeps one room: hears what people want, has it stored, and tells everyone.
 //!
 //! One task per room, so the order in which it hears is the order of the room. Nothing is acknowledged or shown
-//! before the record has it.
+//! before the record has it. Where several nodes keep the room, [`common`] gives the order.
 
+mod common;
 mod handle;
+mod letter;
 mod people;
+mod shared;
 mod tick;
 
 use std::sync::Arc;
@@ -23,6 +26,8 @@ use crate::replay::Replay;
 use crate::room::{self, Accepted, Action, Code, Found, Refused, Resume, Room, tallies};
 use crate::wire::{self, ToClient};
 use crate::{Config, Error, Event, Person, Settings};
+use common::Fate;
+pub use common::{Common, take_up};
 use handle::{Ask, Page, Reply};
 pub use handle::{Done, Entrance, Frame, RoomHandle, Standing, Told, Veil};
 pub use people::{People, Present};
@@ -33,6 +38,9 @@ const BATCH: usize = 256;
 /// Frames that a connection may be behind before it is told of a gap: some seconds of a busy room. 64 KiB each at
 /// most, so 8 MiB for a room at the very worst.
 const FRAMES: usize = 128;
+
+/// What is due in a room of several nodes is done by whoever is first; the others hear of it within this time.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Votes so far are told at most this often.
 const TALLY: Duration = Duration::from_secs(1);
@@ -45,8 +53,19 @@ struct Covered {
     staff: u64,
 }
 
+impl Covered {
+    /// Those who listen have missed what was before.
+    fn skip_to(&mut self, seq: u64) {
+        for covered in [&mut self.all, &mut self.public, &mut self.staff] {
+            *covered = (*covered).max(seq);
+        }
+    }
+}
+
 pub struct Keeper {
     broadcast: BroadcastId,
+    /// Where other nodes keep the room too.
+    common: Option<Common>,
     config: Config,
     room: Room,
     record: Record,
@@ -58,6 +77,8 @@ pub struct Keeper {
     told: Covered,
     told_at: Option<Instant>,
     tallied_at: Option<Instant>,
+    /// What was due was done, and comes back from the other nodes.
+    due_at: Option<Instant>,
     people: People,
     count: watch::Receiver<(usize, usize)>,
     /// As the replay is to be made with.
@@ -90,6 +111,8 @@ impl Keeper {
         let last = room.last();
         let keeper = Keeper {
             broadcast,
+            common: None,
+            due_at: None,
             config,
             room,
             record,
@@ -117,6 +140,12 @@ impl Keeper {
         (keeper, handle)
     }
 
+    /// Other nodes keep the room too.
+    pub fn shared(self, common: Option<Common>) -> Keeper {
+        self.replay.lead(common.is_none());
+        Keeper { common, ..self }
+    }
+
     /// Until nobody needs the room in memory, or `stop`: then what was asked before is still done.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut present = self.people.count();
@@ -127,12 +156,18 @@ impl Keeper {
             let presence_due = self.presence_due();
             let tally_due = self.tally_due();
             let due = self.next_due();
+            let people = self.count.borrow().0;
             tokio::select! {
                 biased;
                 () = until(fan_out_due) => self.fan_out(),
                 () = until(due) => self.due().await,
                 () = until(tally_due) => self.tell_tallies(),
                 () = until(presence_due) => self.tell_presence(),
+                step = common::next(self.common.as_mut(), people, &self.replay) => {
+                    if self.step(step).await == Fate::Lost {
+                        return self.retire().await;
+                    }
+                }
                 // The new count is seen by `presence_due`.
                 _ = present.changed() => quiet_since = Instant::now(),
                 () = stop.cancelled(), if !self.asks.is_closed() => self.asks.close(),
@@ -145,18 +180,20 @@ impl Keeper {
                 },
                 () = tokio::time::sleep_until(quiet_since + idle) => {
                     if self.is_idle() {
-                        return self.retire();
+                        return self.retire().await;
                     }
                     quiet_since = Instant::now();
                 }
             }
         }
+        self.finish().await;
         self.fan_out();
     }
 
     /// From here on asks fail and go to the room's next life; those that wait already are not heard.
-    fn retire(mut self) {
+    async fn retire(mut self) {
         self.asks.close();
+        self.leave().await;
         tracing::debug!(broadcast = %self.broadcast, "the room leaves the memory");
     }
 
@@ -167,7 +204,8 @@ impl Keeper {
         self.count.borrow().1 == 0
             && self.asks.is_empty()
             && self.room.next_due(now()).is_none()
-            && (waiting || (self.replay.is_over() && self.replay.is_settled()))
+            && self.common.as_ref().is_none_or(Common::is_quiet)
+            && (waiting || (self.replay.is_over() && (self.replay.is_settled() || self.follows())))
     }
 
     /// Answers an ask and those that wait behind it, with one commit.
@@ -206,13 +244,20 @@ impl Keeper {
             Ask::Clear { reply } => {
                 self.commit().await;
                 let cleared = self.record.clear(&self.broadcast).await;
-                self.take_up().await;
+                match &mut self.common {
+                    // No node goes on from what it knew.
+                    Some(common) => common.begin_anew().await,
+                    None => self.take_up().await,
+                }
                 let _ = reply.send(cleared);
             }
             Ask::Close { reply } => {
                 self.commit().await;
                 self.room.close();
-                let _ = reply.send(());
+                match &mut self.common {
+                    Some(common) => common.close(reply),
+                    None => drop(reply.send(())),
+                }
             }
         }
     }
@@ -239,7 +284,7 @@ impl Keeper {
     }
 
     /// What an action is about, wherever it is.
-    async fn find(&self, action: &Action, files: Vec<Attached>) -> Result<Found, Error> {
+    async fn find(&mut self, action: &Action, files: Vec<Attached>) -> Result<Found, Error> {
         let mut found = Found {
             files,
             ..Found::default()
@@ -288,6 +333,11 @@ impl Keeper {
         Standing {
             epoch: self.room.epoch().to_owned(),
             last: self.room.last(),
+            recorded: self
+                .common
+                .as_ref()
+                .map_or(u64::MAX, |common| common.recorded)
+                .min(self.room.last()),
             state: self.room.standing(by.role.face(), &by.id),
             veil: Veil::of(self.room.anonymous()),
         }
@@ -299,15 +349,21 @@ impl Keeper {
         let line = *self.line.borrow();
         self.room.due(&line, now());
         self.commit().await;
+        self.due_at = Some(Instant::now());
     }
 
     fn next_due(&self) -> Option<Instant> {
         let due = self.room.next_due(now())?;
-        Some(Instant::now() + (due - now()).to_duration())
+        let due = Instant::now() + (due - now()).to_duration();
+        let rested = self.due_at.filter(|_| self.common.is_some());
+        Some(rested.map_or(due, |at| due.max(at + AGAIN)))
     }
 
     /// Stores what is pending, then lets everyone know who waits for it.
     async fn commit(&mut self) {
+        if self.common.is_some() {
+            return self.offer();
+        }
         let stored = match self.room.pending().is_empty() {
             true => Ok(()),
             false => self.store().await,
@@ -330,18 +386,31 @@ impl Keeper {
             return Err(Refused::unavailable());
         }
         self.room.stored();
+        self.tell_settings();
+        self.kept(&accepted);
+        self.count_events(accepted.len());
+        Ok(())
+    }
+
+    /// The record has these.
+    fn kept(&self, accepted: &[Accepted]) {
+        self.replay.changed(accepted);
+        if accepted.iter().any(|accepted| !accepted.files.is_empty()) {
+            self.files.released(&self.broadcast);
+        }
+    }
+
+    fn count_events(&self, count: usize) {
+        metrics::counter!("lectern_chat_events_total", "broadcast" => self.broadcast.to_string())
+            .increment(count as u64);
+    }
+
+    fn tell_settings(&self) {
         self.settings.send_if_modified(|settings| {
             let changed = *settings != self.room.state().settings;
             settings.clone_from(&self.room.state().settings);
             changed
         });
-        self.replay.changed(&accepted);
-        if accepted.iter().any(|accepted| !accepted.files.is_empty()) {
-            self.files.released(&self.broadcast);
-        }
-        metrics::counter!("lectern_chat_events_total", "broadcast" => self.broadcast.to_string())
-            .increment(accepted.len() as u64);
-        Ok(())
     }
 
     /// A commit that failed may have been kept after all: the record knows.
@@ -428,11 +497,11 @@ impl Keeper {
         let (count, at) = self.presence_told;
         let rest = Duration::from_millis(self.config.presence_ms);
         let due = || at.map_or_else(Instant::now, |at| at + rest);
-        (self.count.borrow().0 != count).then(due)
+        (self.present() != count).then(due)
     }
 
     fn tell_presence(&mut self) {
-        let (count, connections) = *self.count.borrow();
+        let (count, connections) = (self.present(), self.count.borrow().1);
         self.connections.set(connections as f64);
         self.presence.send_replace(ToClient::Presence { count }.to_text());
         self.presence_told = (count, Some(Instant::now()));

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use serde::Deserialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
 use timeline::{BroadcastId, WallTime};
 
 use super::write::Work;
@@ -119,7 +119,7 @@ impl Record {
             .bind(MAX_SWEPT)
             .fetch_all(&self.readers)
             .await?;
-        let id = |row: &SqliteRow| -> Result<Option<BroadcastId>, sqlx::Error> {
+        let id = |row: &AnyRow| -> Result<Option<BroadcastId>, sqlx::Error> {
             Ok(row.try_get::<&str, _>("broadcast")?.parse().ok())
         };
         let ids = rows.iter().filter_map(|row| id(row).transpose());
@@ -166,7 +166,7 @@ impl Record {
     }
 }
 
-pub async fn write(to: &mut SqliteConnection, broadcast: &str, work: &FileWork) -> Result<(), sqlx::Error> {
+pub async fn write(to: &mut AnyConnection, broadcast: &str, work: &FileWork) -> Result<(), sqlx::Error> {
     match work {
         FileWork::Add {
             person,
@@ -213,11 +213,7 @@ pub async fn write(to: &mut SqliteConnection, broadcast: &str, work: &FileWork) 
 }
 
 /// With the event that names files, or lets go of them.
-pub async fn settle(
-    to: &mut SqliteConnection,
-    broadcast: &str,
-    accepted: &Accepted,
-) -> Result<(), sqlx::Error> {
+pub async fn settle(to: &mut AnyConnection, broadcast: &str, accepted: &Accepted) -> Result<(), sqlx::Error> {
     for attached in accepted.event.text().into_iter().flat_map(|text| &text.files) {
         name(to, broadcast, &attached.id).await?;
     }
@@ -233,13 +229,13 @@ pub async fn settle(
     Ok(())
 }
 
-async fn name(to: &mut SqliteConnection, broadcast: &str, id: &str) -> Result<(), sqlx::Error> {
+async fn name(to: &mut AnyConnection, broadcast: &str, id: &str) -> Result<(), sqlx::Error> {
     let sql = "UPDATE file SET named = 1 WHERE broadcast = $1 AND id = $2";
     sqlx::query(sql).bind(broadcast).bind(id).execute(to).await?;
     Ok(())
 }
 
-fn row(row: &SqliteRow) -> Result<FileRow, sqlx::Error> {
+fn row(row: &AnyRow) -> Result<FileRow, sqlx::Error> {
     Ok(FileRow {
         id: row.try_get("id")?,
         person: row.try_get("person")?,

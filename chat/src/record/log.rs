@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Row, SqlitePool};
+use sqlx::{AnyPool, AssertSqlSafe, Row};
 use tokio::time::Instant;
 
 use super::BUSY;
@@ -15,17 +15,35 @@ const REST: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_millis(100);
 
 pub struct Log {
-    pub holds_deleted: bool,
+    holds_deleted: bool,
+    /// PostgreSQL looks after its own.
+    is_ours: bool,
     /// Not scrubbed again before.
     rested: Instant,
 }
 
 impl Log {
+    /// An earlier life may have left deleted bodies in it.
     pub fn holding_deleted() -> Log {
         Log {
             holds_deleted: true,
+            is_ours: true,
             rested: Instant::now(),
         }
+    }
+
+    /// Of a database that looks after its log itself.
+    pub fn of_others() -> Log {
+        Log {
+            holds_deleted: false,
+            is_ours: false,
+            rested: Instant::now(),
+        }
+    }
+
+    /// A body was taken out.
+    pub const fn deleted(&mut self) {
+        self.holds_deleted = self.is_ours;
     }
 
     /// Returns when the log has to be scrubbed.
@@ -37,7 +55,7 @@ impl Log {
     }
 
     /// Moves what the log holds into the database, where deleted bodies are written over, and empties it.
-    pub async fn scrub(&mut self, pool: &SqlitePool) {
+    pub async fn scrub(&mut self, pool: &AnyPool) {
         match checkpoint(pool).await {
             Ok(is_empty) => self.holds_deleted = !is_empty,
             Err(error) => tracing::warn!(%error, "the log of the rooms' record could not be emptied"),
@@ -47,7 +65,7 @@ impl Log {
 }
 
 /// Says whether the log is empty now.
-async fn checkpoint(pool: &SqlitePool) -> Result<bool, sqlx::Error> {
+async fn checkpoint(pool: &AnyPool) -> Result<bool, sqlx::Error> {
     let mut connection = pool.acquire().await?;
     let wait = |time: Duration| AssertSqlSafe(format!("PRAGMA busy_timeout = {}", time.as_millis()));
     sqlx::query(wait(PATIENCE)).execute(&mut *connection).await?;

@@ -8,8 +8,8 @@ mod write;
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyConnection, AnyPool, Connection};
 use timeline::{BroadcastId, MediaTime};
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,7 +17,8 @@ use crate::Error;
 use crate::replay::{Listed, Sealed};
 use crate::room::Accepted;
 pub use files::FileRow;
-use write::{Job, Work};
+use log::Log;
+use write::{Job, Work, Wrote};
 
 /// Readers answer resumes, gaps and chunks; a read takes a millisecond or two.
 const READERS: u32 = 4;
@@ -28,9 +29,23 @@ const QUEUE: usize = 1_024;
 /// A reader can be held up by a checkpoint, never for long.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// To another machine, at start.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// What each connection to SQLite is told first.
+const SQLITE: &[&str] = &[
+    "PRAGMA busy_timeout = 5000",
+    "PRAGMA journal_mode = WAL",
+    // A commit is on the disk: what was acknowledged outlives a power cut. Many writers share one sync.
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    // What was deleted is overwritten, not only unlinked.
+    "PRAGMA secure_delete = ON",
+];
+
 #[derive(Clone)]
 pub struct Record {
-    readers: SqlitePool,
+    readers: AnyPool,
     jobs: mpsc::Sender<Job>,
 }
 
@@ -76,31 +91,57 @@ pub struct Actor {
 }
 
 impl Record {
+    /// In a file of this server's own: SQLite.
     pub async fn open(path: &Path) -> Result<Record, Error> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // A commit is on the disk: what was acknowledged outlives a power cut. Many writers share one sync.
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY)
-            .foreign_keys(true)
-            // What was deleted is overwritten, not only unlinked.
-            .pragma("secure_delete", "ON");
-        let open = |connections| {
-            SqlitePoolOptions::new()
-                .max_connections(connections)
-                .connect_with(options.clone())
-        };
+        let url = sqlite_url(path)?;
         let not_opened = |source| Error::Open {
             path: path.to_owned(),
             source,
         };
-        let writer = open(1).await.map_err(not_opened)?;
+        Record::start(&url, Log::holding_deleted())
+            .await
+            .map_err(|error| match error {
+                Error::Record(source) => not_opened(source),
+                error => error,
+            })
+    }
+
+    /// In a database that several servers share: PostgreSQL.
+    pub async fn connect(url: &str) -> Result<Record, Error> {
+        sqlx::any::install_default_drivers();
+        // A pool would try again and again, and not say why.
+        let first = tokio::time::timeout(CONNECT, AnyConnection::connect(url));
+        match first.await {
+            Ok(Ok(connection)) => drop(connection.close().await),
+            Ok(Err(error)) => return Err(Error::Connect(error.to_string())),
+            Err(_) => return Err(Error::Connect("no answer".into())),
+        }
+        Record::start(url, Log::of_others()).await
+    }
+
+    async fn start(url: &str, log: Log) -> Result<Record, Error> {
+        sqlx::any::install_default_drivers();
+        let options: AnyConnectOptions = url.parse()?;
+        let setup = if url.starts_with("sqlite:") { SQLITE } else { &[] };
+        let open = |connections| {
+            AnyPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(BUSY)
+                .after_connect(move |connection, _| {
+                    Box::pin(async move {
+                        for pragma in setup {
+                            sqlx::query(*pragma).execute(&mut *connection).await?;
+                        }
+                        Ok(())
+                    })
+                })
+                .connect_with(options.clone())
+        };
+        let writer = open(1).await?;
         sqlx::migrate!("./migrations").run(&writer).await?;
-        let readers = open(READERS).await.map_err(not_opened)?;
+        let readers = open(READERS).await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(write::run(writer, queue));
+        tokio::spawn(write::run(writer, queue, log));
         Ok(Record { readers, jobs })
     }
 
@@ -117,6 +158,28 @@ impl Record {
     /// All or none; returns once they are kept.
     pub async fn append(&self, broadcast: &BroadcastId, entries: Vec<Entry>) -> Result<(), Error> {
         self.work(broadcast, Work::Append(entries)).await
+    }
+
+    /// Adds what is not there yet; returns once all of it is kept. Several nodes may do so at once with the events of one
+    /// order. [`Error::Stale`]: the room is in another epoch by now.
+    pub async fn extend(
+        &self,
+        broadcast: &BroadcastId,
+        epoch: &str,
+        entries: Vec<Entry>,
+    ) -> Result<(), Error> {
+        let epoch = epoch.to_owned();
+        match self.write(broadcast, Work::Extend { epoch, entries }).await? {
+            Wrote::All => Ok(()),
+            Wrote::Stale => Err(Error::Stale),
+        }
+    }
+
+    /// Begins the next epoch, unless somebody else did so before: then it says `false`.
+    pub async fn renew(&self, broadcast: &BroadcastId, epoch: &str, next: &str) -> Result<bool, Error> {
+        let (epoch, next) = (epoch.to_owned(), next.to_owned());
+        let wrote = self.write(broadcast, Work::Renew { epoch, next }).await?;
+        Ok(wrote == Wrote::All)
     }
 
     /// The archive has the chunk of a window.
@@ -149,6 +212,10 @@ impl Record {
     }
 
     async fn work(&self, broadcast: &BroadcastId, work: Work) -> Result<(), Error> {
+        self.write(broadcast, work).await.map(|_| ())
+    }
+
+    async fn write(&self, broadcast: &BroadcastId, work: Work) -> Result<Wrote, Error> {
         let (done, kept) = oneshot::channel();
         let job = Job {
             broadcast: Some(broadcast.clone()),
@@ -158,6 +225,20 @@ impl Record {
         self.jobs.send(job).await.map_err(|_| Error::Closing)?;
         kept.await.map_err(|_| Error::Closing)?.map_err(Error::NotKept)
     }
+}
+
+/// As a URL, which has to be absolute: the first folder of another would be taken for a host.
+fn sqlite_url(path: &Path) -> Result<String, Error> {
+    let not_opened = |source: std::io::Error| Error::Open {
+        path: path.to_owned(),
+        source: source.into(),
+    };
+    let absolute = std::path::absolute(path).map_err(not_opened)?;
+    let Some(text) = absolute.to_str() else {
+        return Err(not_opened(std::io::Error::other("the path is not UTF-8")));
+    };
+    let escaped = text.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+    Ok(format!("sqlite://{escaped}?mode=rwc"))
 }
 
 /// Numbers of the record are never negative.

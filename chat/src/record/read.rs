@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row as _};
+use sqlx::any::AnyRow;
+use sqlx::{Any, FromRow, Row as _};
 use timeline::{BroadcastId, MediaTime, Stamp, StampSource, WallTime};
 
 use super::{Actor, AuditRow, ChunkRow, Range, Record, RoomRow, unsigned};
@@ -29,13 +29,24 @@ impl Record {
             .bind(broadcast.as_str())
             .fetch_optional(&self.readers)
             .await?;
-        let room = |row: SqliteRow| -> Result<RoomRow, sqlx::Error> {
+        let room = |row: AnyRow| -> Result<RoomRow, sqlx::Error> {
             Ok(RoomRow {
                 epoch: row.try_get("epoch")?,
                 ended: row.try_get::<i64, _>("ended")? == 1,
             })
         };
         Ok(row.map(room).transpose()?)
+    }
+
+    /// Where the room stands: its epoch, and its last event.
+    pub async fn position(&self, broadcast: &BroadcastId) -> Result<Option<(String, u64)>, Error> {
+        let sql = "SELECT epoch, (SELECT MAX(seq) FROM event WHERE event.broadcast = room.broadcast) AS last \
+                   FROM room WHERE broadcast = $1";
+        let row: Option<(String, Option<i64>)> = sqlx::query_as(sql)
+            .bind(broadcast.as_str())
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(row.map(|(epoch, last)| (epoch, unsigned(last.unwrap_or(0)))))
     }
 
     /// How the room was left, with its last `limit` events that somebody may see.
@@ -55,36 +66,25 @@ impl Record {
             .rev()
             .map(|row| (row.event, row.reference))
             .collect();
-        let mut state = self.state(broadcast, None).await?;
+        let mut state = self.state(broadcast, last).await?;
         self.find_pinned(broadcast, &mut state).await?;
         Ok(Kept { last, recent, state })
     }
 
-    /// How the room stood before a moment of the line, or as of its last event.
-    pub async fn state(&self, broadcast: &BroadcastId, before: Option<MediaTime>) -> Result<State, Error> {
-        let mut state = State::default();
-        match before {
-            Some(before) => {
-                self.fold(broadcast, &mut state, (MediaTime::ZERO, before))
-                    .await?
-            }
-            None => {
-                let sql = "SELECT * FROM event WHERE broadcast = $1 AND stands = 1 AND seq > $2 ORDER BY seq LIMIT $3";
-                let mut from = 0;
-                loop {
-                    let query = sqlx::query_as::<_, Row>(sql).bind(broadcast.as_str());
-                    let rows = query
-                        .bind(signed(from))
-                        .bind(FOLDED)
-                        .fetch_all(&self.readers)
-                        .await?;
-                    let Some(last) = rows.last() else { break };
-                    from = last.event.seq;
-                    rows.into_iter().for_each(|row| state.apply(&Arc::new(row.event)));
-                }
-            }
+    /// How the room stood as of an event.
+    pub async fn state(&self, broadcast: &BroadcastId, upto: u64) -> Result<State, Error> {
+        let sql = "SELECT * FROM event WHERE broadcast = $1 AND stands = 1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4";
+        let (mut state, mut from) = (State::default(), 0);
+        loop {
+            let query = sqlx::query_as::<_, Row>(sql).bind(broadcast.as_str());
+            let query = query.bind(signed(from)).bind(signed(upto)).bind(FOLDED);
+            let rows = query.fetch_all(&self.readers).await?;
+            let Some(last) = rows.last() else {
+                return Ok(state);
+            };
+            from = last.event.seq;
+            rows.into_iter().for_each(|row| state.apply(&Arc::new(row.event)));
         }
-        Ok(state)
     }
 
     /// Goes on with a state over what happened in a range of moments.
@@ -140,6 +140,20 @@ impl Record {
         Ok(events(query.fetch_all(&self.readers).await?))
     }
 
+    /// All events from `from` to `to`, both included, votes among them, with the names their writers gave them.
+    pub async fn stretch(
+        &self,
+        broadcast: &BroadcastId,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<(Event, String)>, Error> {
+        let sql = "SELECT * FROM event WHERE broadcast = $1 AND seq >= $2 AND seq <= $3 ORDER BY seq";
+        let query = sqlx::query_as::<_, Row>(sql).bind(broadcast.as_str());
+        let query = query.bind(signed(from)).bind(signed(to));
+        let rows = query.fetch_all(&self.readers).await?;
+        Ok(rows.into_iter().map(|row| (row.event, row.reference)).collect())
+    }
+
     pub async fn event(&self, broadcast: &BroadcastId, seq: u64) -> Result<Option<Event>, Error> {
         Ok(self.page(broadcast, seq, seq, 1).await?.pop())
     }
@@ -154,14 +168,7 @@ impl Record {
 
     /// All that a person wrote, and all that names them.
     pub async fn theirs(&self, broadcast: &BroadcastId, person: &str) -> Result<Vec<Event>, Error> {
-        let sql = "SELECT * FROM event WHERE broadcast = $1 AND (author_id = $2 OR person = $2 OR data LIKE $3) ORDER BY seq";
-        let about = format!("%\"{}\"%", person.replace(['%', '_', '"', '\\'], ""));
-        let query = sqlx::query_as::<_, Row>(sql)
-            .bind(broadcast.as_str())
-            .bind(person)
-            .bind(about);
-        let found = events(query.fetch_all(&self.readers).await?);
-        Ok(found.into_iter().filter(|event| event.names(person)).collect())
+        Ok(theirs(&self.readers, broadcast.as_str(), person).await?)
     }
 
     /// What happened in a range of moments for everyone to see, with the votes between, ordered by (at, seq). A room's
@@ -239,7 +246,7 @@ impl Record {
             .bind(signed(from))
             .bind(signed(limit));
         let rows = query.fetch_all(&self.readers).await?;
-        let line = |row: &SqliteRow| -> Result<AuditRow, sqlx::Error> {
+        let line = |row: &AnyRow| -> Result<AuditRow, sqlx::Error> {
             Ok(AuditRow {
                 seq: unsigned(row.try_get("seq")?),
                 time: row.try_get("sent")?,
@@ -299,14 +306,31 @@ impl Record {
     }
 }
 
+/// All that a person wrote, and all that names them.
+pub async fn theirs(
+    from: impl sqlx::Executor<'_, Database = Any>,
+    broadcast: &str,
+    person: &str,
+) -> Result<Vec<Event>, sqlx::Error> {
+    let sql = "SELECT * FROM event WHERE broadcast = $1 \
+               AND (author_id = $2 OR person = $2 OR data LIKE $3) ORDER BY seq";
+    let about = format!("%\"{}\"%", person.replace(['%', '_', '"', '\\'], ""));
+    let query = sqlx::query_as::<_, Row>(sql)
+        .bind(broadcast)
+        .bind(person)
+        .bind(about);
+    let found = events(query.fetch_all(from).await?);
+    Ok(found.into_iter().filter(|event| event.names(person)).collect())
+}
+
 /// A row of events.
 struct Row {
     event: Event,
     reference: String,
 }
 
-impl<'r> FromRow<'r, SqliteRow> for Row {
-    fn from_row(row: &'r SqliteRow) -> Result<Row, sqlx::Error> {
+impl<'r> FromRow<'r, AnyRow> for Row {
+    fn from_row(row: &'r AnyRow) -> Result<Row, sqlx::Error> {
         let author: String = row.try_get("author_id")?;
         let author = match author.as_str() {
             "" => None,
@@ -335,7 +359,7 @@ impl<'r> FromRow<'r, SqliteRow> for Row {
 }
 
 /// What it says: the JSON beside the body, and the body.
-fn kind(row: &SqliteRow) -> Result<Kind, sqlx::Error> {
+fn kind(row: &AnyRow) -> Result<Kind, sqlx::Error> {
     let (name, data): (&str, &str) = (row.try_get("kind")?, row.try_get("data")?);
     let mut json: serde_json::Value = serde_json::from_str(data).map_err(|_| unreadable(name))?;
     json["kind"] = name.into();
@@ -367,7 +391,7 @@ fn events(rows: Vec<Row>) -> Vec<Event> {
     rows.into_iter().map(|row| row.event).collect()
 }
 
-fn chunk(row: &SqliteRow) -> Result<ChunkRow, sqlx::Error> {
+fn chunk(row: &AnyRow) -> Result<ChunkRow, sqlx::Error> {
     let n = unsigned(row.try_get("n")?);
     let count = unsigned(row.try_get("texts")?);
     let name: Option<String> = row.try_get("name")?;

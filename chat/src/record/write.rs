@@ -1,7 +1,7 @@
 //! The one writer. While a commit runs, what comes meanwhile gathers for the next one: a quiet server commits
 //! each message at once, a busy one in groups.
 
-use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Transaction};
 use timeline::{BroadcastId, StampSource};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -21,22 +21,41 @@ const MAX_ROWS: usize = 256;
 pub struct Job {
     pub broadcast: Option<BroadcastId>,
     pub work: Work,
-    pub done: oneshot::Sender<Result<(), String>>,
+    pub done: oneshot::Sender<Result<Wrote, String>>,
+}
+
+/// What became of a job in a commit that was kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrote {
+    All,
+    /// The room is in another epoch by now: nothing of it, or only its beginning.
+    Stale,
 }
 
 pub enum Work {
-    Create { epoch: String },
+    Create {
+        epoch: String,
+    },
     Append(Vec<Entry>),
+    /// What another node may be writing at this moment, too.
+    Extend {
+        epoch: String,
+        entries: Vec<Entry>,
+    },
+    Renew {
+        epoch: String,
+        next: String,
+    },
     Sealed(Sealed),
-    Ended { now: i64 },
+    Ended {
+        now: i64,
+    },
     Clear,
     File(FileWork),
     Close,
 }
 
-pub async fn run(pool: SqlitePool, mut queue: mpsc::Receiver<Job>) {
-    // An earlier life may have left deleted bodies in the log.
-    let mut log = Log::holding_deleted();
+pub async fn run(pool: AnyPool, mut queue: mpsc::Receiver<Job>, mut log: Log) {
     loop {
         let first = tokio::select! {
             biased;
@@ -65,6 +84,8 @@ pub async fn run(pool: SqlitePool, mut queue: mpsc::Receiver<Job>) {
             jobs.push(job);
         }
         let began = Instant::now();
+        // Two nodes lock the same rooms in the same order.
+        jobs.sort_by(|a, b| a.broadcast.cmp(&b.broadcast));
         let result = commit(&pool, &jobs).await.map_err(|error| error.to_string());
         metrics::histogram!("lectern_chat_commit_seconds").record(began.elapsed().as_secs_f64());
         metrics::histogram!("lectern_chat_commit_rows").record(rows as f64);
@@ -73,15 +94,16 @@ pub async fn run(pool: SqlitePool, mut queue: mpsc::Receiver<Job>) {
             tracing::error!(%error, rows, "the rooms' record could not be written");
         }
         if jobs.iter().any(|job| job.work.deletes()) {
-            log.holds_deleted = true;
+            log.deleted();
         }
         let close = jobs.iter().any(|job| matches!(job.work, Work::Close));
         if close {
             queue.close();
             pool.close().await;
         }
-        for job in jobs {
-            let _ = job.done.send(result.clone());
+        for (n, job) in jobs.into_iter().enumerate() {
+            let wrote = result.as_ref().map(|wrote| wrote[n]);
+            let _ = job.done.send(wrote.map_err(String::clone));
         }
         if close {
             return;
@@ -89,17 +111,20 @@ pub async fn run(pool: SqlitePool, mut queue: mpsc::Receiver<Job>) {
     }
 }
 
-async fn commit(pool: &SqlitePool, jobs: &[Job]) -> Result<(), sqlx::Error> {
-    let mut transaction: Transaction<'_, Sqlite> = pool.begin().await?;
+async fn commit(pool: &AnyPool, jobs: &[Job]) -> Result<Vec<Wrote>, sqlx::Error> {
+    let mut transaction: Transaction<'_, Any> = pool.begin().await?;
+    let mut wrote = Vec::with_capacity(jobs.len());
     for job in jobs {
-        if let Some(broadcast) = &job.broadcast {
-            write(&mut transaction, broadcast.as_str(), &job.work).await?;
-        }
+        wrote.push(match &job.broadcast {
+            Some(broadcast) => write(&mut transaction, broadcast.as_str(), &job.work).await?,
+            None => Wrote::All,
+        });
     }
-    transaction.commit().await
+    transaction.commit().await?;
+    Ok(wrote)
 }
 
-async fn write(to: &mut SqliteConnection, broadcast: &str, work: &Work) -> Result<(), sqlx::Error> {
+async fn write(to: &mut AnyConnection, broadcast: &str, work: &Work) -> Result<Wrote, sqlx::Error> {
     match work {
         Work::Create { epoch } => {
             let sql = "INSERT INTO room (broadcast, epoch, ended) VALUES ($1, $2, 0) ON CONFLICT (broadcast) DO NOTHING";
@@ -109,6 +134,16 @@ async fn write(to: &mut SqliteConnection, broadcast: &str, work: &Work) -> Resul
             for entry in entries {
                 append(to, broadcast, entry).await?;
             }
+        }
+        Work::Extend { epoch, entries } => return extend(to, broadcast, epoch, entries).await,
+        Work::Renew { epoch, next } => {
+            let sql = "UPDATE room SET epoch = $1 WHERE broadcast = $2 AND epoch = $3";
+            let query = sqlx::query(sql).bind(next).bind(broadcast).bind(epoch);
+            return Ok(if query.execute(to).await?.rows_affected() == 1 {
+                Wrote::All
+            } else {
+                Wrote::Stale
+            });
         }
         Work::Sealed(Sealed { n, upto, listed }) => {
             let sql = "UPDATE chunk SET sealed = $1, name = $2, texts = $3 WHERE broadcast = $4 AND n = $5";
@@ -126,21 +161,80 @@ async fn write(to: &mut SqliteConnection, broadcast: &str, work: &Work) -> Resul
         Work::File(work) => files::write(to, broadcast, work).await?,
         Work::Close => {}
     }
-    Ok(())
+    Ok(Wrote::All)
 }
 
-async fn append(to: &mut SqliteConnection, broadcast: &str, entry: &Entry) -> Result<(), sqlx::Error> {
+/// Adds what is not there yet, as long as the room is in this epoch. The lock on its row keeps the nodes that do so
+/// one behind the other, and holds off a new epoch.
+async fn extend(
+    to: &mut AnyConnection,
+    broadcast: &str,
+    epoch: &str,
+    entries: &[Entry],
+) -> Result<Wrote, sqlx::Error> {
+    let sql = "UPDATE room SET epoch = $1 WHERE broadcast = $2 AND epoch = $1";
+    let locked = sqlx::query(sql)
+        .bind(epoch)
+        .bind(broadcast)
+        .execute(&mut *to)
+        .await?;
+    if locked.rows_affected() == 0 {
+        return Ok(Wrote::Stale);
+    }
+    for entry in entries {
+        let Accepted { event, reference, .. } = &entry.accepted;
+        let is_new = insert(
+            to,
+            broadcast,
+            event,
+            reference,
+            " ON CONFLICT (broadcast, seq) DO NOTHING",
+        )
+        .await?;
+        if is_new {
+            follow_up(to, broadcast, entry).await?;
+        } else if !holds(to, broadcast, event.seq, reference).await? {
+            return Ok(Wrote::Stale);
+        }
+    }
+    Ok(Wrote::All)
+}
+
+/// Whether a place in the room's order is this event's.
+async fn holds(
+    to: &mut AnyConnection,
+    broadcast: &str,
+    seq: u64,
+    reference: &str,
+) -> Result<bool, sqlx::Error> {
+    let sql = "SELECT COUNT(*) FROM event WHERE broadcast = $1 AND seq = $2 AND ref = $3";
+    let query = sqlx::query_scalar::<_, i64>(sql).bind(broadcast).bind(seq as i64);
+    Ok(query.bind(reference).fetch_one(to).await? == 1)
+}
+
+async fn append(to: &mut AnyConnection, broadcast: &str, entry: &Entry) -> Result<(), sqlx::Error> {
+    let Accepted { event, reference, .. } = &entry.accepted;
+    insert(to, broadcast, event, reference, "").await?;
+    follow_up(to, broadcast, entry).await
+}
+
+/// What an event brings with it.
+async fn follow_up(to: &mut AnyConnection, broadcast: &str, entry: &Entry) -> Result<(), sqlx::Error> {
     let Accepted {
-        event,
-        reference,
-        amends,
-        audit,
-        ..
+        event, amends, audit, ..
     } = &entry.accepted;
-    insert(to, broadcast, event, reference).await?;
     files::settle(to, broadcast, &entry.accepted).await?;
     for amended in amends {
         amend(to, broadcast, amended).await?;
+    }
+    if let Kind::Erase { person } = &event.kind {
+        // What came from other nodes meanwhile is erased with the rest.
+        let erased = crate::event::erased(event.seq);
+        for theirs in super::read::theirs(&mut *to, broadcast, person).await? {
+            if theirs.seq != event.seq {
+                amend(to, broadcast, &theirs.without(person, &erased)).await?;
+            }
+        }
     }
     if let Some(audit) = audit {
         log(to, broadcast, event, audit).await?;
@@ -150,7 +244,7 @@ async fn append(to: &mut SqliteConnection, broadcast: &str, entry: &Entry) -> Re
 
 /// The first window, and those after it that there are.
 async fn touch(
-    to: &mut SqliteConnection,
+    to: &mut AnyConnection,
     broadcast: &str,
     (first, last): (u64, u64),
     seq: u64,
@@ -171,17 +265,19 @@ async fn touch(
 }
 
 async fn insert(
-    to: &mut SqliteConnection,
+    to: &mut AnyConnection,
     broadcast: &str,
     event: &Event,
     reference: &str,
-) -> Result<(), sqlx::Error> {
+    on_conflict: &str,
+) -> Result<bool, sqlx::Error> {
     let sql = "INSERT INTO event (broadcast, seq, at, at_source, sent, author_id, author_name, author_role, \
                kind, body, target, ref, audience, person, data, stands) \
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
     let author = event.author.as_ref();
     let (audience, person) = audience(&event.audience);
-    sqlx::query(sql)
+    // Both are ours.
+    let inserted = sqlx::query(AssertSqlSafe(format!("{sql}{on_conflict}")))
         .bind(broadcast)
         .bind(event.seq as i64)
         .bind(event.stamp.at.ticks())
@@ -200,13 +296,13 @@ async fn insert(
         .bind(i64::from(event.stands()))
         .execute(to)
         .await?;
-    Ok(())
+    Ok(inserted.rows_affected() == 1)
 }
 
-/// An event of before is rewritten; edits of a text that changes or goes lose theirs.
-async fn amend(to: &mut SqliteConnection, broadcast: &str, event: &Event) -> Result<(), sqlx::Error> {
+/// An event of before is rewritten, unless its text was taken out meanwhile; edits of a text that changes or goes lose theirs.
+async fn amend(to: &mut AnyConnection, broadcast: &str, event: &Event) -> Result<(), sqlx::Error> {
     let sql = "UPDATE event SET body = $1, data = $2, author_id = $3, author_name = $4, audience = $5, person = $6 \
-               WHERE broadcast = $7 AND seq = $8";
+               WHERE broadcast = $7 AND seq = $8 AND ($1 IS NULL OR body IS NOT NULL)";
     let author = event.author.as_ref();
     let (audience, person) = audience(&event.audience);
     sqlx::query(sql)
@@ -231,7 +327,7 @@ async fn amend(to: &mut SqliteConnection, broadcast: &str, event: &Event) -> Res
 }
 
 async fn log(
-    to: &mut SqliteConnection,
+    to: &mut AnyConnection,
     broadcast: &str,
     event: &Event,
     audit: &Audit,
@@ -245,7 +341,7 @@ async fn log(
         .bind(audit.sent)
         .bind(actor.map_or("", |actor| &actor.id))
         .bind(actor.map_or("", |actor| &actor.name))
-        .bind(audit.action)
+        .bind(&*audit.action)
         .bind(&audit.target)
         .bind(&audit.hash)
         .execute(to)
@@ -253,7 +349,7 @@ async fn log(
     Ok(())
 }
 
-async fn clear(to: &mut SqliteConnection, broadcast: &str) -> Result<(), sqlx::Error> {
+async fn clear(to: &mut AnyConnection, broadcast: &str) -> Result<(), sqlx::Error> {
     let sql = "UPDATE chunk SET touched = touched + 1 WHERE broadcast = $1";
     sqlx::query(sql).bind(broadcast).execute(&mut *to).await?;
     // The last number stays taken: who comes back with an older one is not misled.
@@ -299,7 +395,7 @@ const fn source_name(source: StampSource) -> &'static str {
 impl Work {
     fn rows(&self) -> usize {
         match self {
-            Work::Append(entries) => entries.len(),
+            Work::Append(entries) | Work::Extend { entries, .. } => entries.len(),
             _ => 1,
         }
     }
@@ -307,7 +403,9 @@ impl Work {
     /// Takes the body out of a text.
     fn deletes(&self) -> bool {
         match self {
-            Work::Append(entries) => entries.iter().any(|entry| !entry.accepted.amends.is_empty()),
+            Work::Append(entries) | Work::Extend { entries, .. } => {
+                entries.iter().any(|entry| !entry.accepted.amends.is_empty())
+            }
             Work::Clear => true,
             _ => false,
         }

@@ -6,6 +6,7 @@
 mod chunk;
 mod windows;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,8 @@ pub struct Replay {
     /// Held by whoever makes chunks or sends them to the archive.
     work: tokio::sync::Mutex<()>,
     wake: Notify,
+    /// What has passed is sealed by this node.
+    leads: AtomicBool,
 }
 
 struct State {
@@ -115,6 +118,7 @@ impl Replay {
             state: Mutex::new(state),
             work: tokio::sync::Mutex::default(),
             wake: Notify::new(),
+            leads: AtomicBool::new(true),
         })
     }
 
@@ -156,6 +160,27 @@ impl Replay {
             }
         }
         self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Whether this node sends to the archive what has passed. One of those that keep the room does.
+    pub fn lead(&self, leads: bool) {
+        self.leads.store(leads, Ordering::Release);
+    }
+
+    /// Forgets what this node knew of the archive: another one has been at work there.
+    pub async fn take_over(&self) -> Result<(), Error> {
+        let _working = self.work.lock().await;
+        let rows = self.record.chunks(&self.broadcast).await?;
+        let mut windows = Windows::default();
+        for row in rows {
+            windows.restore(row.n, row.touched, row.sealed, row.listed);
+        }
+        let mut state = self.state();
+        state.windows = windows;
+        state.folded = None;
+        state.swept = false;
+        state.revision += 1;
         Ok(())
     }
 
@@ -244,6 +269,9 @@ impl Replay {
     pub async fn run(&self) {
         loop {
             let _ = tokio::time::timeout(PATROL, self.wake.notified()).await;
+            if !self.leads.load(Ordering::Acquire) {
+                continue;
+            }
             if let Err(error) = self.seal().await {
                 metrics::counter!("lectern_chat_seal_failures_total").increment(1);
                 tracing::error!(broadcast = %self.broadcast, %error, "the replay could not be sealed; it is tried again");

@@ -16,6 +16,7 @@ mod say;
 mod standing;
 mod state;
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -96,7 +97,7 @@ pub struct Audit {
     pub actor: Option<Person>,
     /// Unix ms.
     pub sent: i64,
-    pub action: &'static str,
+    pub action: Cow<'static, str>,
     /// A `seq`, or the id of a person.
     pub target: String,
     /// SHA-256 of the body it was about, in hexadecimal; never the body.
@@ -182,6 +183,11 @@ impl Room {
         &self.epoch
     }
 
+    /// Events up to here are in the record only.
+    pub fn floor(&self) -> u64 {
+        self.floor
+    }
+
     /// The last event that is stored.
     pub fn last(&self) -> u64 {
         self.last
@@ -245,6 +251,11 @@ impl Room {
     /// What waits to be stored.
     pub fn pending(&self) -> &[Accepted] {
         &self.pending
+    }
+
+    /// What is pending gets its place elsewhere: it comes back with another `seq`.
+    pub fn take_pending(&mut self) -> Vec<Accepted> {
+        std::mem::take(&mut self.pending)
     }
 
     /// The record has everything that was pending.

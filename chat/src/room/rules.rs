@@ -487,7 +487,7 @@ fn line_of(action: &'static str, target: String, by: &Person, now: WallTime) -> 
     Audit {
         actor: Some(by.clone()),
         sent: now.unix_millis(),
-        action,
+        action: action.into(),
         target,
         hash: None,
     }

@@ -381,7 +381,7 @@ pub(super) fn audit(action: &'static str, target: &Event, by: &Person, now: Wall
     Audit {
         actor: Some(by.clone()),
         sent: now.unix_millis(),
-        action,
+        action: action.into(),
         target: target.seq.to_string(),
         hash,
     }

@@ -111,7 +111,11 @@ impl State {
                 voters,
                 ..
             } => {
-                if let Some(ballot) = self.polls.get_mut(target) {
+                if let Some(ballot) = self
+                    .polls
+                    .get_mut(target)
+                    .filter(|ballot| ballot.closed.is_none())
+                {
                     ballot.closed = Some(Tally {
                         counts: counts.clone(),
                         voters: *voters,

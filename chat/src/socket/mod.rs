@@ -223,6 +223,7 @@ async fn greet<'a>(
         person: pass.person.clone(),
         last: 0,
         lagged: false,
+        waiting: None,
     };
     visitor.greet(rooms, broadcast, &mut pass, &entrance).await?;
     // The rest of what they were greeted with is let go of.

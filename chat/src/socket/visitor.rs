@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::extract::ws::Message;
+use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use timeline::{BroadcastId, WallTime};
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -16,6 +17,13 @@ use crate::room::{Answer, Bucket, Code, Receipt, Refused};
 use crate::rooms::Rooms;
 use crate::wire::{self, Close, FromClient, Limits, ToClient};
 use crate::{Error, Event, Kind, Pass, Person, Rate, Refusal};
+
+/// Asks of one connection that wait for their answers. While the record or the other nodes are out of reach that takes
+/// its time, and what others say is shown meanwhile.
+const WAITING: usize = 32;
+
+/// What was asked, by its name, and will be answered.
+type Waiting = FuturesUnordered<BoxFuture<'static, (String, Done)>>;
 
 /// A visit goes on until something ends it.
 pub enum Never {}
@@ -30,6 +38,8 @@ pub struct Visitor<'a> {
     pub last: u64,
     /// Some of what was told never reached them.
     pub lagged: bool,
+    /// Most people mostly listen: there is none then.
+    pub waiting: Option<Box<Waiting>>,
 }
 
 /// What they are told from, once they are greeted.
@@ -108,6 +118,9 @@ impl Visitor<'_> {
                     }
                     Err(RecvError::Closed) => return Err(End::Close(Close::GoingAway)),
                 },
+                (reference, answer) = answered(&mut self.waiting) => {
+                    Box::pin(self.reply(&reference, answer)).await?;
+                }
                 message = self.peer.recv() => {
                     let heard = self.peer.understand(message)?;
                     // Pings and pongs too: they are answered, or at least read.
@@ -141,7 +154,11 @@ impl Visitor<'_> {
     async fn hand_on(&mut self, told: &Told) -> Result<(), End> {
         match told {
             Told::Events(frame) => self.deliver(frame).await,
-            Told::Tally { public, staff } => {
+            Told::Missed => {
+                self.lagged = true;
+                Ok(())
+            }
+            Told::Tally { public, staff } | Told::Aside { public, staff } => {
                 let text = if self.person.role.moderates() {
                     staff
                 } else {
@@ -206,8 +223,17 @@ impl Visitor<'_> {
     async fn hear(&mut self, frame: Result<FromClient, (Option<String>, Refused)>) -> Result<(), End> {
         match frame {
             Ok(FromClient::Ask { reference, action }) => {
-                let answer = self.rooms.act(&self.room, &self.person, &reference, action).await;
-                self.reply(&reference, answer).await
+                if self
+                    .waiting
+                    .as_ref()
+                    .is_some_and(|waiting| waiting.len() >= WAITING)
+                {
+                    return self.peer.refuse(Some(&reference), &Refused::unavailable()).await;
+                }
+                let answer = self.rooms.ask(&self.room, &self.person, &reference, action).await;
+                let answer = Box::pin(async { (reference, answer.await) });
+                self.waiting.get_or_insert_default().push(answer);
+                Ok(())
             }
             Ok(FromClient::Roster { reference }) if self.person.role.moderates() => {
                 let roster = self.room.people.roster();
@@ -279,6 +305,21 @@ impl Visitor<'_> {
             body: self.peer.config.max_body_chars,
             messages,
             per_seconds: f64::from(per_ms) / 1_000.0,
+        }
+    }
+}
+
+/// The next answer, or never where nothing was asked.
+async fn answered(waiting: &mut Option<Box<Waiting>>) -> (String, Done) {
+    let next = match waiting {
+        Some(waiting) => waiting.next().await,
+        None => std::future::pending().await,
+    };
+    match next {
+        Some(answered) => answered,
+        None => {
+            *waiting = None;
+            std::future::pending().await
         }
     }
 }

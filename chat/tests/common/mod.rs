@@ -88,16 +88,7 @@ impl School {
 
     /// Two broadcasts, on air for ten minutes.
     pub async fn with(config: Config) -> School {
-        let gate = Arc::new(Lines::default());
-        for name in ["algebra", "biology"] {
-            gate.set(
-                name,
-                Line::Live {
-                    timeline: Timeline::starting(now() + Span::from_millis(-600_000)),
-                },
-            );
-        }
-        School::start(config, gate, Arc::default(), tempfile::tempdir().unwrap()).await
+        School::start(config, Lines::two(), Arc::default(), tempfile::tempdir().unwrap()).await
     }
 
     async fn start(
@@ -110,6 +101,30 @@ impl School {
         let rooms = Rooms::open(config.clone(), &database, archive.clone(), gate.clone())
             .await
             .unwrap();
+        School::serve(config, gate, archive, folder, rooms).await
+    }
+
+    /// One of several servers of the same broadcasts.
+    pub async fn node(
+        config: Config,
+        gate: Arc<Lines>,
+        archive: Arc<Shelf>,
+        folder: tempfile::TempDir,
+        common: &chat::Common,
+    ) -> School {
+        let rooms = Rooms::share(config.clone(), common, archive.clone(), gate.clone())
+            .await
+            .unwrap();
+        School::serve(config, gate, archive, folder, rooms).await
+    }
+
+    async fn serve(
+        config: Config,
+        gate: Arc<Lines>,
+        archive: Arc<Shelf>,
+        folder: tempfile::TempDir,
+        rooms: Rooms,
+    ) -> School {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = rooms.router();
@@ -130,6 +145,10 @@ impl School {
         self.rooms.shutdown().await;
         self.http.abort();
         School::start(self.config, self.gate, self.archive, self.folder).await
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub fn database(&self) -> PathBuf {
@@ -444,6 +463,16 @@ pub fn seqs(events: &Value) -> Vec<u64> {
 }
 
 impl Lines {
+    /// Two broadcasts, on air for ten minutes.
+    pub fn two() -> Arc<Lines> {
+        let gate = Arc::new(Lines::default());
+        for name in ["algebra", "biology"] {
+            let timeline = Timeline::starting(now() + Span::from_millis(-600_000));
+            gate.set(name, Line::Live { timeline });
+        }
+        gate
+    }
+
     pub fn set(&self, broadcast: &str, line: Line) {
         let mut lines = self.0.lock().unwrap();
         lines
