@@ -85,6 +85,7 @@ struct Server {
 impl Server {
     async fn open(config: Config) -> anyhow::Result<Server> {
         let lock = lock(&config.data)?;
+        let common = config.common()?;
         let tls = config.tls.map(Tls::load).transpose()?;
         let prometheus = telemetry::metrics()?;
         let auth = Arc::new(Auth::open(&config.auth, &config.data)?);
@@ -107,7 +108,6 @@ impl Server {
             .await
             .context("cannot open the ingest")?;
         let origin = packager::Origin::new(config.packager, archive.clone());
-        let common = config.common()?;
         let rooms = match &common {
             Some(common) => chat::Rooms::share(config.chat, common, archive, doors)
                 .await

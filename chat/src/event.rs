@@ -436,9 +436,9 @@ impl Event {
         match &mut event.kind {
             Kind::Text(text) => {
                 text.mentions.retain(|mention| mention != person);
-                text.to
-                    .take_if(|to| to == person)
-                    .map(|_| text.to = Some(erased.to_owned()));
+                if text.to.as_deref() == Some(person) {
+                    text.to = Some(erased.to_owned());
+                }
             }
             Kind::Hand {
                 person: Some(one), ..

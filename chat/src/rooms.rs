@@ -17,9 +17,9 @@ use tokio_util::task::TaskTracker;
 use crate::broker::Broker;
 use crate::files::Files;
 use crate::guests::Guests;
-use crate::keeper::{self, Done, Entrance, Keeper, RoomHandle, Standing};
+use crate::keeper::{self, Done, Entrance, Keeper, RoomHandle, Standing, Tools};
 use crate::record::{Record, RoomRow};
-use crate::replay::{self, Replay};
+use crate::replay::{self, Replay, Sources};
 use crate::room::{Action, Buckets, Refused, Resume, Room};
 use crate::{Config, Error, Gate, Person};
 
@@ -385,28 +385,24 @@ impl Rooms {
             room.close();
         }
         let (record, archive) = (shared.record.clone(), shared.archive.clone());
-        let replay = Replay::load(
-            broadcast.clone(),
-            row,
-            record.clone(),
+        let sources = Sources {
+            broadcast: broadcast.clone(),
+            record: record.clone(),
             archive,
-            line.clone(),
-            settings.subscribe(),
-            shared.gate.subtitles(broadcast).await,
-            &shared.config,
-        )
-        .await?;
-        let replay = Arc::new(replay);
-        let (keeper, handle) = Keeper::new(
-            broadcast.clone(),
-            shared.config.clone(),
-            room,
+            line: line.clone(),
+            settings: settings.subscribe(),
+            subtitles: shared.gate.subtitles(broadcast).await,
+        };
+        let replay = Arc::new(Replay::load(row, sources, &shared.config).await?);
+        let tools = Tools {
+            broadcast: broadcast.clone(),
             record,
-            replay.clone(),
+            replay: replay.clone(),
             line,
             settings,
-            shared.files.clone(),
-        );
+            files: shared.files.clone(),
+        };
+        let (keeper, handle) = Keeper::new(room, shared.config.clone(), tools);
         let keeper = keeper.shared(common);
         let (shared, broadcast, stopping) = (shared.clone(), broadcast.clone(), shared.stopping.clone());
         self.0.keepers.spawn(async move {

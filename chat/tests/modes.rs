@@ -1,5 +1,7 @@
 //! A room in its modes, over real sockets: what each sees of what is held, private, voted on, anonymous, erased.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 use axum::http::{Method, StatusCode};

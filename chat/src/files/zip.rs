@@ -11,7 +11,7 @@ const MAX_COMMENT: usize = u16::MAX as usize;
 /// The extension of an office document. `None`: another ZIP, a broken one, one with macros.
 pub fn office(bytes: &[u8]) -> Option<&'static str> {
     let names = names(bytes)?;
-    let has = |name: &str| names.iter().any(|entry| *entry == name.as_bytes());
+    let has = |name: &str| names.contains(&name.as_bytes());
     let ends = |end: &[u8]| names.iter().any(|name| name.to_ascii_lowercase().ends_with(end));
     // Macros of Microsoft Office; programs and objects that somebody has put into it.
     if ends(b"vbaproject.bin") || ends(b".exe") || ends(b".js") {

@@ -113,7 +113,7 @@ pub enum Step {
 
 /// What is to be told without a place in the order.
 pub enum Aside {
-    Provisional { id: String, event: Event },
+    Provisional { id: String, event: Box<Event> },
     Settled { id: String, seq: Option<u64> },
 }
 
@@ -468,7 +468,7 @@ impl Common {
                 offer.shown = Some(id.clone());
                 asides.push(Aside::Provisional {
                     id,
-                    event: offer.event.clone(),
+                    event: Box::new(offer.event.clone()),
                 });
             }
         }

@@ -91,17 +91,27 @@ pub struct Keeper {
     deliveries: metrics::Counter,
 }
 
+/// What a keeper works with.
+pub struct Tools {
+    pub broadcast: BroadcastId,
+    pub record: Record,
+    pub replay: Arc<Replay>,
+    pub line: watch::Receiver<Line>,
+    /// As the replay is to be made with.
+    pub settings: watch::Sender<Settings>,
+    pub files: Arc<Files>,
+}
+
 impl Keeper {
-    pub fn new(
-        broadcast: BroadcastId,
-        config: Config,
-        room: Room,
-        record: Record,
-        replay: Arc<Replay>,
-        line: watch::Receiver<Line>,
-        settings: watch::Sender<Settings>,
-        files: Arc<Files>,
-    ) -> (Keeper, RoomHandle) {
+    pub fn new(room: Room, config: Config, tools: Tools) -> (Keeper, RoomHandle) {
+        let Tools {
+            broadcast,
+            record,
+            replay,
+            line,
+            settings,
+            files,
+        } = tools;
         let people = People::new();
         let (handle, asks) =
             RoomHandle::new(&broadcast, replay.clone(), people.clone(), settings.subscribe());

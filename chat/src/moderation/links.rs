@@ -393,7 +393,16 @@ mod tests {
             while address.ends_with(')') && address.matches(')').count() > address.matches('(').count() {
                 address = &address[..address.len() - 1];
             }
-            found.extend(Url::parse(address).ok().filter(|_| address.len() > scheme.len()));
+            // A host of nothing but marks leads nowhere.
+            let leads = |url: &Url| {
+                url.host_str()
+                    .is_some_and(|host| !host.trim_end_matches(is_mark).is_empty())
+            };
+            found.extend(
+                Url::parse(address)
+                    .ok()
+                    .filter(|url| address.len() > scheme.len() && leads(url)),
+            );
             at = end;
         }
         found

@@ -71,17 +71,28 @@ struct State {
     revision: u64,
 }
 
+/// What a replay is made from, and where it goes.
+pub struct Sources {
+    pub broadcast: BroadcastId,
+    pub record: Record,
+    pub archive: Arc<dyn Archive>,
+    pub line: watch::Receiver<Line>,
+    /// As the room has them now.
+    pub settings: watch::Receiver<Settings>,
+    /// Whether the broadcast offers its room as subtitles.
+    pub subtitles: bool,
+}
+
 impl Replay {
-    pub async fn load(
-        broadcast: BroadcastId,
-        room: RoomRow,
-        record: Record,
-        archive: Arc<dyn Archive>,
-        line: watch::Receiver<Line>,
-        settings: watch::Receiver<Settings>,
-        with_subtitles: bool,
-        config: &Config,
-    ) -> Result<Replay, Error> {
+    pub async fn load(room: RoomRow, sources: Sources, config: &Config) -> Result<Replay, Error> {
+        let Sources {
+            broadcast,
+            record,
+            archive,
+            line,
+            settings,
+            subtitles: with_subtitles,
+        } = sources;
         let refresh = Duration::from_millis(config.chunk_refresh_ms);
         let subtitles = || {
             let of = (broadcast.clone(), room.epoch.clone());

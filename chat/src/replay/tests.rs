@@ -117,18 +117,15 @@ impl Lecture {
     ) -> Replay {
         let room = record.room(id).await.unwrap();
         let (record, line) = (record.clone(), line.subscribe());
-        Replay::load(
-            id.clone(),
-            room,
+        let sources = Sources {
+            broadcast: id.clone(),
             record,
-            archive.clone(),
+            archive: archive.clone(),
             line,
-            watch::channel(Settings::default()).1,
-            false,
-            &Config::default(),
-        )
-        .await
-        .unwrap()
+            settings: watch::channel(Settings::default()).1,
+            subtitles: false,
+        };
+        Replay::load(room, sources, &Config::default()).await.unwrap()
     }
 
     /// The memory is lost, the record and the archive are not.
