@@ -1,5 +1,6 @@
 //! The room without a WebSocket: server-sent events one way, requests the other; and connections of both kinds, cut at
 //! any moment.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The room as subtitles: segments that follow what is said and what is taken back, on the server and in the archive.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 
