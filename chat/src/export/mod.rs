@@ -12,7 +12,7 @@ use serde::Deserialize;
 use timeline::{MediaTime, Span, WallTime};
 
 use crate::event::{Audience, Poll, Text};
-use crate::subtitles::{Escaped, Timestamp};
+use crate::subtitles::{Escaped, Timestamp, Voice};
 use crate::{Event, Kind};
 
 pub(crate) use routes::router;
@@ -106,10 +106,15 @@ fn cue(out: &mut String, event: &Event, body: &str) {
     // A blank line would end the cue.
     let lines = body.lines().map(str::trim).filter(|line| !line.is_empty());
     let body = Escaped(lines.collect::<Vec<_>>().join("\n"));
-    let name = Escaped(name(event));
+    let name = name(event);
     let length = LEAST + CHARACTER.times(body.0.chars().count() as i64);
     let (begins, ends) = (Timestamp(event.at()), Timestamp(event.at() + length.min(MOST)));
-    let _ = writeln!(out, "\n{}\n{begins} --> {ends}\n<v {name}>{body}", event.seq);
+    let _ = writeln!(
+        out,
+        "\n{}\n{begins} --> {ends}\n{}{body}",
+        event.seq,
+        Voice(&name)
+    );
 }
 
 /// The cells of an event in the table.

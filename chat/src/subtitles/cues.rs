@@ -126,10 +126,7 @@ fn cue(out: &mut String, said: &Said, end: MediaTime) {
     let _ = write!(out, "\n{}\n{begins} --> {ends}\n", said.seq);
     let _ = match one_line(&said.name) {
         name if name.is_empty() => writeln!(out, "{body}"),
-        name => {
-            let name = Escaped(name);
-            writeln!(out, "<v {name}>{name}: {body}")
-        }
+        name => writeln!(out, "{}{}: {body}", Voice(&name), Escaped(name.clone())),
     };
 }
 
@@ -161,6 +158,17 @@ impl fmt::Display for Escaped {
             '>' => f.write_str("&gt;"),
             c => f.write_char(c),
         })
+    }
+}
+
+/// WebVTT 4.2.2: a voice's start tag. A name that ends in dashes would make an arrow of its end; a space there is not
+/// part of the name.
+pub struct Voice<'a>(pub &'a str);
+
+impl fmt::Display for Voice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let space = if self.0.ends_with('-') { " " } else { "" };
+        write!(f, "<v {}{space}>", Escaped(self.0.to_owned()))
     }
 }
 

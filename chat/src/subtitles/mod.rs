@@ -20,7 +20,7 @@ use crate::replay::{self, Names};
 use crate::room::Accepted;
 use crate::{Error, Event, Kind, Settings};
 use cues::Said;
-pub use cues::{Escaped, Timestamp};
+pub use cues::{Escaped, Timestamp, Voice};
 
 /// As the origin has it for other texts.
 pub const CONTENT_TYPE: &str = "text/vtt; charset=utf-8";
