@@ -166,8 +166,7 @@ async fn audit(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (broadcast, _) = enter_as_staff(&rooms, &id, &headers).await?;
-    let Query(Lines { from, limit }) =
-        wanted.map_err(|rejection| Problem::new(StatusCode::BAD_REQUEST, rejection.body_text()))?;
+    let Query(Lines { from, limit }) = wanted?;
     let limit = limit.unwrap_or(AUDIT_PAGE).min(AUDIT_PAGE);
     let lines = rooms.shared().record.audit(&broadcast, from, limit).await?;
     Ok((FRESH, axum::Json(json!({"audit": lines}))).into_response())

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use timeline::{MediaTime, Stamp, WallTime};
 
 use crate::Settings;
+use crate::hex::hex;
 
 /// Someone in a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -493,8 +494,7 @@ impl Anonymous<'_> {
             .chain_update([0])
             .chain_update(id)
             .finalize();
-        let hex: String = hash[..6].iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("anon-{hex}")
+        format!("anon-{}", hex(&hash[..6]))
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod api;
 mod broker;
+mod clock;
 mod config;
 mod error;
 mod event;
@@ -15,6 +16,7 @@ mod export;
 mod files;
 mod gate;
 mod guests;
+mod hex;
 mod keeper;
 pub mod moderation;
 mod problem;

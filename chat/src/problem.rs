@@ -1,5 +1,6 @@
 //! Errors over HTTP: RFC 9457 problem documents.
 
+use axum::extract::rejection::QueryRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -35,6 +36,12 @@ impl Problem {
 
     pub fn unknown() -> Self {
         Problem::new(StatusCode::NOT_FOUND, "there is no such broadcast")
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Problem::new(StatusCode::BAD_REQUEST, rejection.body_text())
     }
 }
 

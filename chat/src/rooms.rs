@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
+use crate::clock::now;
 use crate::files::Files;
 use crate::guests::Guests;
 use crate::keeper::{self, Done, Entrance, Keeper, RoomHandle, Standing, Tools};
@@ -244,7 +245,7 @@ impl Rooms {
     pub(crate) fn count_request(&self, broadcast: &BroadcastId, by: &Person) -> Result<(), Refused> {
         let rate = self.0.config.frame_rate(by.role);
         let mut requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = std::time::SystemTime::now().into();
+        let now = now();
         Ok(requests.take(&format!("{broadcast}/{}", by.id), rate, now)?)
     }
 
@@ -439,7 +440,7 @@ impl Rooms {
         let mut checks = tokio::time::interval(RETENTION_CHECK);
         loop {
             checks.tick().await;
-            if let Err(error) = self.erase_old(std::time::SystemTime::now().into()).await {
+            if let Err(error) = self.erase_old(now()).await {
                 tracing::error!(%error, "rooms that were kept long enough could not be erased; it is tried again");
             }
         }

@@ -147,8 +147,7 @@ async fn messages(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let broadcast = broadcast(&id)?;
-    let Query(Wanted { from, to }) =
-        wanted.map_err(|rejection| Problem::new(StatusCode::BAD_REQUEST, rejection.body_text()))?;
+    let Query(Wanted { from, to }) = wanted?;
     let by = rooms
         .shared()
         .gate

@@ -39,19 +39,7 @@ async fn upload(
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
     }
-    let response = school
-        .rooms
-        .router()
-        .oneshot(request.body(body.into()).unwrap())
-        .await
-        .unwrap();
-    let (head, body) = response.into_parts();
-    let body = axum::body::to_bytes(body, 100_000_000).await.unwrap().to_vec();
-    Answer {
-        status: head.status,
-        headers: head.headers,
-        body,
-    }
+    school.answer(request.body(body.into()).unwrap()).await
 }
 
 async fn uploaded(school: &School, name: &str, body: impl Into<Body>) -> Value {

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
@@ -41,8 +41,7 @@ async fn export(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (broadcast, pass) = enter_as_staff(&rooms, &id, &headers).await?;
-    let Query(Wanted { format }) =
-        wanted.map_err(|rejection| Problem::new(StatusCode::BAD_REQUEST, rejection.body_text()))?;
+    let Query(Wanted { format }) = wanted?;
     let standing = rooms.stand(&broadcast, &pass.person).await?;
     let headers = [
         (header::CONTENT_TYPE, format.media_type().to_owned()),

@@ -12,7 +12,7 @@ mod zip;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use timeline::{Archive, BroadcastId, WallTime};
@@ -173,7 +173,7 @@ impl Files {
     /// Removes what no message names, in all rooms, for ever.
     pub async fn keep_clean(&self) {
         loop {
-            if let Err(error) = self.sweep(WallTime::from(SystemTime::now())).await {
+            if let Err(error) = self.sweep(crate::clock::now()).await {
                 tracing::warn!(%error, "files that no message names are removed later");
             }
             tokio::time::sleep(SWEEP_EVERY).await;

@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::kind::Kind;
+use crate::hex::hex;
 use crate::room::clean_name;
 
 /// Bytes of the hash: nobody finds two files with the same (RFC 6234; 80 bits of work).
@@ -14,8 +15,7 @@ const MAX_CHARS: usize = 64;
 /// The id of a file: the hash of its bytes, and what it is.
 pub fn id(hasher: Sha256, kind: Kind) -> String {
     let hash = hasher.finalize();
-    let hash: String = hash[..HASH].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{hash}.{}", kind.extension)
+    format!("{}.{}", hex(&hash[..HASH]), kind.extension)
 }
 
 /// What an id says of its file; `None` where it is no id.

@@ -60,14 +60,13 @@ async fn upload(
 ) -> Result<Response, Problem> {
     let broadcast = broadcast(&id)?;
     let pass = rooms.shared().gate.enter(&broadcast, bearer(&headers)?).await?;
-    let Query(Named { name }) =
-        named.map_err(|rejection| Problem::new(StatusCode::BAD_REQUEST, rejection.body_text()))?;
+    let Query(Named { name }) = named?;
     let room = rooms.room(&broadcast).await?;
     let by_participants = room.settings.borrow().uploads == Uploads::Participants;
     let ended = matches!(*pass.line.borrow(), Line::Ended { .. });
     may_upload(pass.person.role, by_participants, ended)?;
     let files = &rooms.shared().files;
-    let now = WallTime::from(std::time::SystemTime::now());
+    let now = crate::clock::now();
     let attached = files
         .upload(&broadcast, &pass.person, &name, &headers, body, now)
         .await?;

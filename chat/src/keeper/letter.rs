@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use timeline::{MediaTime, Stamp, StampSource, WallTime};
 
 use crate::event::Audience;
+use crate::hex::hex;
 use crate::room::{Accepted, Audit, Touches, What};
 use crate::{Event, Kind, Person};
 
@@ -113,10 +114,7 @@ pub fn key(accepted: &Accepted) -> String {
         hash.update([0]);
         hash.update(format!("{:?}", What::of(&event.kind)));
     }
-    hash.finalize()[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&hash.finalize()[..16])
 }
 
 impl Written {

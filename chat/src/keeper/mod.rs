@@ -14,11 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::Utf8Bytes;
-use timeline::{BroadcastId, Line, WallTime};
+use timeline::{BroadcastId, Line};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::now;
 use crate::event::{Attached, Audience, Face};
 use crate::files::Files;
 use crate::record::{Entry, Record};
@@ -213,7 +214,7 @@ impl Keeper {
         let waiting = matches!(*self.line.borrow(), Line::Waiting);
         self.count.borrow().1 == 0
             && self.asks.is_empty()
-            && self.room.next_due(now()).is_none()
+            && self.room.next_due().is_none()
             && self.common.as_ref().is_none_or(Common::is_quiet)
             && (waiting || (self.replay.is_over() && (self.replay.is_settled() || self.follows())))
     }
@@ -363,7 +364,7 @@ impl Keeper {
     }
 
     fn next_due(&self) -> Option<Instant> {
-        let due = self.room.next_due(now())?;
+        let due = self.room.next_due()?;
         let due = Instant::now() + (due - now()).to_duration();
         let rested = self.due_at.filter(|_| self.common.is_some());
         Some(rested.map_or(due, |at| due.max(at + AGAIN)))
@@ -554,8 +555,4 @@ async fn until(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
-}
-
-fn now() -> WallTime {
-    std::time::SystemTime::now().into()
 }

@@ -4,19 +4,16 @@
 //! - [`Filter`]: the word lists and the link policy of a room, compiled.
 //! - [`Repeats`]: the same text again, from one person or from many.
 //! - [`names`]: look-alikes of the staff, names for guests.
-//! - [`Pseudonyms`]: who is called what in a replay without names.
 
 mod filter;
 mod fold;
 mod links;
 pub mod names;
-mod pseudonyms;
 mod repeats;
 mod sites;
 mod words;
 
 pub use filter::{Filter, FilterError, Reason, Verdict};
 pub use links::Links;
-pub use pseudonyms::Pseudonyms;
 pub use repeats::{OnFlood, RepeatLimits, Repeats};
 pub use words::WordLists;

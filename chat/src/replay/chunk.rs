@@ -11,6 +11,7 @@ use timeline::{MediaTime, Span};
 
 use super::windows::{Listed, Version, WINDOW, bounds};
 use crate::event::{Anonymous, Face};
+use crate::hex::hex;
 use crate::room::{Reader, State};
 use crate::settings::ReplayNames;
 use crate::{Event, Kind, Person};
@@ -77,10 +78,7 @@ pub fn render(n: u64, state: &State, events: &[Event], names: &Names) -> Option<
     };
     // Maps with string keys and plain numbers only: this cannot fail.
     let body = serde_json::to_vec(&chunk).unwrap_or_default();
-    let hash: String = Sha256::digest(&body)[..HASH_BYTES]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = hex(&Sha256::digest(&body)[..HASH_BYTES]);
     let count = events.iter().filter(|event| event.text().is_some()).count() as u64;
     let listed = Listed {
         n,

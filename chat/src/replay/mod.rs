@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use timeline::{Archive, ArchiveError, BroadcastId, Line, MediaTime, Object, Span, WallTime};
+use timeline::{Archive, ArchiveError, BroadcastId, Line, MediaTime, Object, Span};
 use tokio::sync::{Notify, watch};
 
+use crate::clock::now;
 use crate::event::Anonymous;
 use crate::record::{Record, RoomRow};
 use crate::room::{self, Accepted, Touches};
@@ -563,10 +564,6 @@ pub async fn archived_subtitles(
 
 fn key(broadcast: &BroadcastId, name: &str) -> String {
     format!("{broadcast}/chat/{name}")
-}
-
-fn now() -> WallTime {
-    std::time::SystemTime::now().into()
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use crate::Kind;
 
 impl Room {
     /// The next moment at which something is due.
-    pub fn next_due(&self, now: WallTime) -> Option<WallTime> {
-        let reactions = self.reactions.due(now);
+    pub fn next_due(&self) -> Option<WallTime> {
+        let reactions = self.reactions.due();
         self.state.next_due().into_iter().chain(reactions).min()
     }
 

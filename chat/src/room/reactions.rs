@@ -72,7 +72,7 @@ impl Reactions {
     }
 
     /// When the sums are to be told.
-    pub fn due(&self, _now: WallTime) -> Option<WallTime> {
+    pub fn due(&self) -> Option<WallTime> {
         self.since.map(|since| since + SECOND)
     }
 
@@ -100,13 +100,13 @@ mod tests {
         }
         reactions.add(at(5_500), "❤️", now);
         assert!(reactions.take(now).is_empty(), "not yet");
-        let due = reactions.due(now).unwrap();
+        let due = reactions.due().unwrap();
         let sums = reactions.take(due);
         assert_eq!(
             sums[&at(5_000)],
             [("❤️".to_owned(), 1), ("👍".to_owned(), 2)].into()
         );
         assert_eq!(sums[&at(6_000)]["👍"], 1);
-        assert_eq!(reactions.due(due), None);
+        assert_eq!(reactions.due(), None);
     }
 }

@@ -5,6 +5,7 @@ use timeline::{Line, Stamp, WallTime};
 
 use super::{Accepted, Ask, Audit, Code, Receipt, Refused, Room, Say, Touches, What, body};
 use crate::event::{Audience, Event, Held, Kind, Sanction, Text};
+use crate::hex::hex;
 use crate::moderation::{Reason, Verdict};
 use crate::settings::{AnonymousMode, Messages};
 use crate::{Person, Rate, Role};
@@ -372,12 +373,7 @@ pub(super) fn text_of<'a>(ask: &Ask<'a>) -> Result<&'a Event, Refused> {
 }
 
 pub(super) fn audit(action: &'static str, target: &Event, by: &Person, now: WallTime) -> Audit {
-    let hash = target.kind.body().map(|body| {
-        Sha256::digest(body)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
-    });
+    let hash = target.kind.body().map(|body| hex(&Sha256::digest(body)));
     Audit {
         actor: Some(by.clone()),
         sent: now.unix_millis(),

@@ -1,9 +1,11 @@
 //! What a visit waits for besides the room's frames and its own peer.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::extract::ws::Utf8Bytes;
 use timeline::{Line, WallTime};
+
+use crate::clock::now;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -68,8 +70,4 @@ async fn expiry(expires: Option<WallTime>) {
         let left = (expires - now()).to_duration();
         sleep(left.clamp(CLOCK_STEP, CLOCK_CHECK)).await;
     }
-}
-
-fn now() -> WallTime {
-    SystemTime::now().into()
 }

@@ -1,16 +1,16 @@
 //! Someone who is in: greeted with what they missed, then told everything and heard.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use axum::extract::ws::Message;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use timeline::{BroadcastId, WallTime};
+use timeline::BroadcastId;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::besides::{Besides, Waits};
 use super::peer::{End, Heard, Peer};
+use crate::clock::now;
 use crate::event::{Face, Sanction};
 use crate::keeper::{Done, Entrance, Frame, Present, RoomHandle, Told};
 use crate::room::{Answer, Bucket, Code, Receipt, Refused};
@@ -342,8 +342,4 @@ async fn missed(
             Ok((true, *from, events.collect()))
         }
     }
-}
-
-fn now() -> WallTime {
-    SystemTime::now().into()
 }

@@ -240,19 +240,7 @@ impl School {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self
-            .rooms
-            .router()
-            .oneshot(request.body(Body::empty()).unwrap())
-            .await
-            .unwrap();
-        let (head, body) = response.into_parts();
-        let body = axum::body::to_bytes(body, 100_000_000).await.unwrap().to_vec();
-        Answer {
-            status: head.status,
-            headers: head.headers,
-            body,
-        }
+        self.answer(request.body(Body::empty()).unwrap()).await
     }
 
     pub async fn request(&self, method: Method, path: &str, token: &str, body: &str) -> Answer {
@@ -262,6 +250,10 @@ impl School {
             .header("authorization", format!("Bearer {token}"))
             .body(Body::from(body.to_owned()))
             .unwrap();
+        self.answer(request).await
+    }
+
+    pub async fn answer(&self, request: Request<Body>) -> Answer {
         let response = self.rooms.router().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let body = axum::body::to_bytes(body, 100_000_000).await.unwrap().to_vec();
