@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use timeline::feed::Record;
-use timeline::{Codec, Frame, Span, Timeline, Track, TrackId, WallTime};
+use timeline::{Codec, Frame, SourceName, Span, Timeline, Track, TrackId, WallTime};
 
 use crate::capture::{BadReport, CaptureClock, SenderReport};
 use crate::peer::{Event, Feedback, Inbox, Report};
@@ -193,7 +193,7 @@ impl Session {
                 self.report_early(ssrc);
             }
             None => {
-                let clock = self.clock.add_track(flow::rate(codec));
+                let clock = self.clock.add_track(codec.clock_rate());
                 let flow = self.begin(codec, ssrc, clock, now);
                 self.flows.push(flow);
                 self.report_early(ssrc);
@@ -311,6 +311,7 @@ impl Session {
             feed.send(Record::Track(Track {
                 id,
                 codec: flow.codec,
+                source: SourceName::main(),
             }));
             id
         });

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use ingest::client::{self, Error};
 use ingest::{Config, Door, Ingest, Left, Publication, Refusal};
 use timeline::feed::{Consumer, Policy, Producer, Record};
-use timeline::{BroadcastId, Codec, Frame, MediaTime, Span, Timeline, Track, TrackId, WallTime};
+use timeline::{BroadcastId, Codec, Frame, MediaTime, SourceName, Span, Timeline, Track, TrackId, WallTime};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -150,7 +150,11 @@ impl Lecturer {
         let timeline = Timeline::starting(SystemTime::now().into());
         let (feed, stop) = (Producer::new(), CancellationToken::new());
         for (id, codec) in [(VIDEO, Codec::H264), (AUDIO, Codec::Opus)] {
-            feed.send(Record::Track(Track { id, codec }));
+            feed.send(Record::Track(Track {
+                id,
+                codec,
+                source: SourceName::main(),
+            }));
         }
         let mut config = client::Config::new(url, timeline);
         config.token = Some(token.into());

@@ -83,7 +83,7 @@ impl<'a> Assembly<'a> {
                     self.end = Some(at);
                     return Ok(());
                 }
-                Some(Record::Track(_) | Record::TrackEnded(_) | Record::Heard(_)) => {}
+                Some(Record::Track(_) | Record::TrackEnded(_) | Record::Layout(_) | Record::Heard(_)) => {}
                 None => return Err(Error::BrokeOff(self.edge)),
             }
         }

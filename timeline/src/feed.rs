@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast};
 
-use crate::{Frame, MediaTime, Rendition, Stills, Track, TrackId};
+use crate::{Frame, Layout, MediaTime, Rendition, Stills, Track, TrackId};
 
 /// About 15 s of a four-rung ladder with sound: room for the burst of a respawned encoder that catches up.
 pub const CAPACITY: usize = 4096;
@@ -28,7 +28,9 @@ pub enum Record {
     /// The line has stills. Precedes the first of them.
     Stills(Stills),
     Frame(Frame),
-    /// The publisher was heard (any RTP or RTCP, on any track) at this time. At least four a second while so.
+    /// How the pictures of the sources share the canvas from here on.
+    Layout(Layout),
+    /// A publisher was heard (any RTP or RTCP, on any track) at this time. At least four a second while so.
     Heard(MediaTime),
     /// The line ends here; nothing follows.
     End(MediaTime),
@@ -80,6 +82,10 @@ impl Producer {
         match &record {
             Record::Track(_) | Record::Rendition(_) | Record::Stills(_) => head.push(record.clone()),
             Record::TrackEnded(id) => head.retain(|r| !matches!(r, Record::Track(t) if t.id == *id)),
+            Record::Layout(_) => {
+                head.retain(|r| !matches!(r, Record::Layout(_)));
+                head.push(record.clone());
+            }
             Record::End(_) => head.push(record.clone()),
             Record::Frame(_) | Record::Heard(_) => {}
         }
@@ -204,6 +210,12 @@ impl Consumer {
                 self.told.push(record.clone());
                 true
             }
+            Record::Layout(_) if self.told.contains(&record) => false,
+            Record::Layout(_) => {
+                self.told.retain(|told| !matches!(told, Record::Layout(_)));
+                self.told.push(record.clone());
+                true
+            }
             Record::TrackEnded(id) => {
                 let before = self.told.len();
                 self.told
@@ -242,7 +254,7 @@ impl Consumer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Codec;
+    use crate::{Codec, SourceName};
     use bytes::Bytes;
 
     fn frame(n: i64, keyframe: bool) -> Record {
@@ -261,6 +273,7 @@ mod tests {
             Record::Track(Track {
                 id: TrackId(id),
                 codec: Codec::H264,
+                source: SourceName::main(),
             })
         };
         producer.send(track(1));
@@ -289,6 +302,7 @@ mod tests {
             Record::Track(Track {
                 id: TrackId(id),
                 codec: Codec::H264,
+                source: SourceName::main(),
             })
         };
         let producer = Producer::with_capacity(4);

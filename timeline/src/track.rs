@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::Span;
+use crate::{SourceName, Span};
 
 /// Names a track within one feed. Never reused: a publisher that returns brings new tracks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -25,20 +25,44 @@ pub enum Codec {
     /// Access units in Annex B byte-stream form; parameter sets precede each IDR.
     H264,
     Vp8,
+    /// One superframe per frame.
+    Vp9,
+    /// A temporal unit in the low-overhead format (AV1 §5), with its temporal delimiter.
+    Av1,
     /// 48 kHz; one packet per frame.
     Opus,
+    /// 16 kHz, mono; one RTP payload per frame. Its RTP clock counts 8 kHz (RFC 3551 §4.5.2).
+    G722,
+    /// 8 kHz, mono; one RTP payload per frame.
+    Pcmu,
+    Pcma,
 }
 
 impl Codec {
     pub const fn is_video(self) -> bool {
-        !matches!(self, Codec::Opus)
+        matches!(self, Codec::H264 | Codec::Vp8 | Codec::Vp9 | Codec::Av1)
     }
 
+    /// Of its RTP timestamps, in Hz.
+    pub const fn clock_rate(self) -> u32 {
+        match self {
+            Codec::H264 | Codec::Vp8 | Codec::Vp9 | Codec::Av1 => 90_000,
+            Codec::Opus => 48_000,
+            Codec::G722 | Codec::Pcmu | Codec::Pcma => 8_000,
+        }
+    }
+
+    /// As `a=rtpmap` spells it.
     pub const fn name(self) -> &'static str {
         match self {
             Codec::H264 => "H264",
             Codec::Vp8 => "VP8",
+            Codec::Vp9 => "VP9",
+            Codec::Av1 => "AV1",
             Codec::Opus => "opus",
+            Codec::G722 => "G722",
+            Codec::Pcmu => "PCMU",
+            Codec::Pcma => "PCMA",
         }
     }
 }
@@ -48,6 +72,8 @@ impl Codec {
 pub struct Track {
     pub id: TrackId,
     pub codec: Codec,
+    /// Whose it is. At most one picture and one sound of a source run at once.
+    pub source: SourceName,
 }
 
 /// The shape of a rendition's media.

@@ -48,6 +48,7 @@ mod tests {
         let bytes = prop::collection::vec(any::<u8>(), 0..2000).prop_map(Bytes::from);
         prop_oneof![
             id.clone().prop_map(|id| Record::Track(Track {
+                source: crate::SourceName::main(),
                 id,
                 codec: Codec::Vp8
             })),

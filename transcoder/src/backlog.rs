@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use timeline::feed::Record;
-use timeline::{Frame, MediaTime, Span, Track, TrackId};
+use timeline::{Frame, Layout, MediaTime, Span, Track, TrackId};
 
 /// Pictures older than this take too long to decode before going live; then the next keyframe is awaited instead.
 const PICTURES: Span = Span::from_millis(10_000);
@@ -20,6 +20,7 @@ pub struct Backlog {
     frames: VecDeque<Frame>,
     bytes: usize,
     heard: Option<MediaTime>,
+    layout: Option<Layout>,
 }
 
 impl Backlog {
@@ -36,6 +37,7 @@ impl Backlog {
             }
             Record::Heard(at) => self.heard = self.heard.max(Some(*at)),
             Record::Frame(frame) => self.frame(frame, line),
+            Record::Layout(layout) => self.layout = Some(layout.clone()),
             Record::Rendition(_) | Record::Stills(_) | Record::End(_) => {}
         }
     }
@@ -53,7 +55,11 @@ impl Backlog {
     pub fn records(&self) -> impl Iterator<Item = Record> {
         let tracks = self.tracks.iter().cloned().map(Record::Track);
         let frames = self.frames.iter().cloned().map(Record::Frame);
-        tracks.chain(self.heard.map(Record::Heard)).chain(frames)
+        let layout = self.layout.iter().cloned().map(Record::Layout);
+        layout
+            .chain(tracks)
+            .chain(self.heard.map(Record::Heard))
+            .chain(frames)
     }
 
     /// The capture time of the newest picture.
@@ -119,7 +125,7 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use timeline::Codec;
+    use timeline::{Codec, SourceName};
 
     fn frame(track: u32, ms: i64, keyframe: bool, bytes: usize) -> Record {
         let at = MediaTime::ZERO + Span::from_millis(ms);
@@ -139,6 +145,7 @@ mod tests {
             Record::Track(Track {
                 id: TrackId(1),
                 codec: Codec::H264,
+                source: SourceName::main(),
             }),
         );
         push(
@@ -147,6 +154,7 @@ mod tests {
             Record::Track(Track {
                 id: TrackId(2),
                 codec: Codec::Opus,
+                source: SourceName::main(),
             }),
         );
         backlog

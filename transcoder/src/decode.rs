@@ -135,18 +135,35 @@ impl Drop for Decoder {
 /// One decoding thread: frame threads would hold pictures back.
 fn description(codec: Codec, canvas: &gst::Caps) -> String {
     let to_canvas = format!("videoconvert ! videoscale add-borders=true ! {canvas}");
+    let to_samples = format!(
+        "audioconvert ! audioresample ! audio/x-raw,format=F32LE,layout=interleaved,rate={RATE},channels={CHANNELS}"
+    );
     let (caps, decode) = match codec {
         Codec::H264 => (
             "video/x-h264,stream-format=byte-stream,alignment=au",
             format!("h264parse ! avdec_h264 max-threads=1 ! {to_canvas}"),
         ),
         Codec::Vp8 => ("video/x-vp8", format!("vp8dec threads=1 ! {to_canvas}")),
+        Codec::Vp9 => ("video/x-vp9", format!("vp9dec threads=1 ! {to_canvas}")),
+        Codec::Av1 => (
+            "video/x-av1,stream-format=obu-stream,alignment=tu",
+            format!("av1parse ! av1dec ! {to_canvas}"),
+        ),
+        Codec::G722 => (
+            "audio/G722,channels=1,rate=16000",
+            format!("avdec_g722 ! {to_samples}"),
+        ),
+        Codec::Pcmu => (
+            "audio/x-mulaw,channels=1,rate=8000",
+            format!("mulawdec ! {to_samples}"),
+        ),
+        Codec::Pcma => (
+            "audio/x-alaw,channels=1,rate=8000",
+            format!("alawdec ! {to_samples}"),
+        ),
         Codec::Opus => (
             "audio/x-opus,channel-mapping-family=0,channels=2,rate=48000",
-            format!(
-                "opusdec plc=true ! audioconvert ! audioresample ! \
-                 audio/x-raw,format=F32LE,layout=interleaved,rate={RATE},channels={CHANNELS}"
-            ),
+            format!("opusdec plc=true ! {to_samples}"),
         ),
     };
     format!(

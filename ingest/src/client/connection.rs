@@ -280,8 +280,9 @@ impl Track {
 fn named(codec: Codec) -> RTCRtpCodec {
     match codec {
         Codec::Opus => codecs::opus(),
-        Codec::H264 => codecs::h264(H264_PROFILE),
         Codec::Vp8 => codecs::vp8(),
+        // Nothing else is published (`rtp::packetizer`).
+        _ => codecs::h264(H264_PROFILE),
     }
 }
 

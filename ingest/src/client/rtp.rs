@@ -32,7 +32,7 @@ impl Packetizer {
         let payloader: Box<dyn Payloader> = match codec {
             Codec::H264 => Box::new(H264Payloader::default()),
             Codec::Opus => Box::new(OpusPayloader),
-            Codec::Vp8 => return Err(Error::UnsupportedCodec(codec)),
+            _ => return Err(Error::UnsupportedCodec(codec)),
         };
         let sequence = rand::random();
         Ok(Packetizer {

@@ -38,7 +38,7 @@ impl Source {
                         return Ok(Some((*codec, frame)));
                     }
                 }
-                Some(Record::Heard(_) | Record::Rendition(_) | Record::Stills(_)) => {}
+                Some(Record::Heard(_) | Record::Rendition(_) | Record::Stills(_) | Record::Layout(_)) => {}
                 Some(Record::End(_)) | None => self.ended = true,
             }
         }

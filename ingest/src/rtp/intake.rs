@@ -55,7 +55,7 @@ impl Intake {
         let assembly = match codec {
             Codec::H264 => Assembly::H264(Assembler::new()),
             Codec::Vp8 => Assembly::Vp8(Assembler::new()),
-            Codec::Opus => Assembly::Opus,
+            Codec::Vp9 | Codec::Av1 | Codec::Opus | Codec::G722 | Codec::Pcmu | Codec::Pcma => Assembly::Opus,
         };
         let gate = codec.is_video().then(|| Gate {
             open: false,

@@ -20,11 +20,6 @@ pub(super) struct Flow {
     gauges: Gauges,
 }
 
-/// RTP clock rates: RFC 6184 §5.1, RFC 7741 §4.1, RFC 7587 §4.1.
-pub(super) const fn rate(codec: Codec) -> u32 {
-    if codec.is_video() { 90_000 } else { 48_000 }
-}
-
 impl Flow {
     pub fn new(
         broadcast: &BroadcastId,
@@ -34,7 +29,7 @@ impl Flow {
         repair: Duration,
         now: Instant,
     ) -> Self {
-        let (intake, jitter) = (Intake::new(codec, repair), Jitter::new(rate(codec)));
+        let (intake, jitter) = (Intake::new(codec, repair), Jitter::new(codec.clock_rate()));
         Flow {
             ssrc,
             codec,

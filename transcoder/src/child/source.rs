@@ -45,7 +45,7 @@ impl Source {
             Record::TrackEnded(id) => self.end(id),
             Record::Heard(at) => self.studio.line().heard(at),
             Record::Frame(frame) => self.frame(&frame),
-            Record::Rendition(_) | Record::Stills(_) | Record::End(_) => {}
+            Record::Layout(_) | Record::Rendition(_) | Record::Stills(_) | Record::End(_) => {}
         }
     }
 
@@ -143,7 +143,7 @@ mod tests {
     use crate::wire::Job;
     use bytes::Bytes;
     use std::time::SystemTime;
-    use timeline::{Grid, Span, Timeline, WallTime};
+    use timeline::{Grid, SourceName, Span, Timeline, WallTime};
     use tokio::sync::Notify;
 
     /// A line that is taken up a minute after its origin.
@@ -207,6 +207,7 @@ mod tests {
         let track = Track {
             id: TrackId(1),
             codec: Codec::Opus,
+            source: SourceName::main(),
         };
         source.take(Record::Track(track.clone()));
         let built = source.decoders[&track.id].built;

@@ -16,7 +16,7 @@ mod tests;
 pub(crate) mod type_face;
 
 use timeline::feed::{Producer, Record};
-use timeline::{Codec, Span, Timeline, Track, TrackId, WallTime};
+use timeline::{Codec, SourceName, Span, Timeline, Track, TrackId, WallTime};
 use tokio_util::sync::CancellationToken;
 
 use encoder::Encoder;
@@ -102,7 +102,11 @@ pub async fn lecture(config: Config, out: Producer, stop: CancellationToken) -> 
     let easel = Easel::new(&config).await?;
     let clock = Clock::now();
     for (id, codec) in [(VIDEO, Codec::H264), (AUDIO, Codec::Opus)] {
-        out.send(Record::Track(Track { id, codec }));
+        out.send(Record::Track(Track {
+            id,
+            codec,
+            source: SourceName::main(),
+        }));
     }
     let encoder = Encoder::start(&config, config.timeline.at(clock.wall()), out.clone())?;
 

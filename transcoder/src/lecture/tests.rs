@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
-use timeline::Frame;
 use timeline::feed::{Consumer, Policy};
+use timeline::{Frame, SourceName};
 
 use super::*;
 
@@ -234,14 +234,16 @@ async fn it_announces_its_tracks_and_ends_with_the_end() {
         lecture.record().await,
         Record::Track(Track {
             id: VIDEO,
-            codec: Codec::H264
+            codec: Codec::H264,
+            source: SourceName::main(),
         })
     );
     assert_eq!(
         lecture.record().await,
         Record::Track(Track {
             id: AUDIO,
-            codec: Codec::Opus
+            codec: Codec::Opus,
+            source: SourceName::main(),
         })
     );
     lecture.frame(|_| true).await;

@@ -11,7 +11,7 @@ use timeline::feed::{Consumer, Policy, Producer, Record};
 use timeline::{
     BroadcastId, Codec, Frame, Grid, Media, MediaTime, Rendition, Span, Stills, Timeline, Track, TrackId,
 };
-use timeline::{TICKS_PER_SECOND, WallTime};
+use timeline::{SourceName, TICKS_PER_SECOND, WallTime};
 use transcoder::lecture::picture_clock;
 use transcoder::{Config, Job, Rung};
 
@@ -139,7 +139,11 @@ pub fn sound(id: TrackId, count: i64) -> Vec<Frame> {
 }
 
 pub fn track(id: TrackId, codec: Codec) -> Record {
-    Record::Track(Track { id, codec })
+    Record::Track(Track {
+        id,
+        codec,
+        source: SourceName::main(),
+    })
 }
 
 /// Sends each frame when it is captured, and says in between that it is alive.
