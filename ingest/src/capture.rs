@@ -116,12 +116,8 @@ impl CaptureClock {
     }
 
     /// The track begins again, as another source.
-    pub fn restart(&mut self, track: TrackIndex) {
-        let track = &mut self.tracks[track.0];
-        *track = Track {
-            rate: track.rate,
-            ..Track::new(1)
-        };
+    pub fn restart(&mut self, track: TrackIndex, rate: u32) {
+        self.tracks[track.0] = Track::new(rate);
     }
 
     /// A packet of the track came.

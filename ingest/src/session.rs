@@ -2,6 +2,9 @@
 
 mod early;
 mod flow;
+mod lane;
+mod layers;
+mod routes;
 mod start;
 
 use std::collections::HashMap;
@@ -10,16 +13,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use timeline::feed::Record;
-use timeline::{Codec, Frame, SourceName, Span, Timeline, Track, TrackId, WallTime};
+use timeline::{Frame, SourceName, Span, Timeline, Track, TrackId, WallTime};
 
 use crate::capture::{BadReport, CaptureClock, SenderReport};
-use crate::peer::{Event, Feedback, Inbox, Report};
+use crate::peer::{Event, Feedback, Inbox, Label, Report};
 use crate::rtp::{Packet, Picture};
+use crate::sdp::{Format, Media};
 use crate::sessions::{Handle, Sessions};
 use crate::{Config, Left, Publication};
 
 use early::EarlyReports;
-use flow::Flow;
+use lane::{Arriving, Lane};
+use routes::Routes;
 use start::Start;
 
 /// The feed is told that the publisher is heard four times a second at least.
@@ -30,8 +35,6 @@ const REPAIR_TICK: Duration = Duration::from_millis(10);
 const PICTURE_GRACE: Duration = Duration::from_secs(2);
 /// Between the end of a connection and its DELETE.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Another SSRC takes a track over when the one before has been silent for so long.
-const SSRC_SILENCE: Duration = Duration::from_secs(1);
 /// Events taken in one turn: frames leave in between.
 const TURN: usize = 256;
 
@@ -43,12 +46,12 @@ pub(crate) struct Session {
     sessions: Arc<Sessions>,
     publication: Arc<dyn Publication>,
     inbox: Inbox,
-    payload_types: HashMap<u8, Codec>,
+    routes: Routes,
     expects_video: bool,
     repair: Duration,
     silence: Duration,
-    /// At most one picture and one sound.
-    flows: Vec<Flow>,
+    /// One for each section of the offer.
+    lanes: Vec<Lane>,
     /// They often come before the first packet of their stream.
     early: EarlyReports,
     clock: CaptureClock,
@@ -73,20 +76,22 @@ impl Session {
         sessions: Arc<Sessions>,
         publication: Arc<dyn Publication>,
         inbox: Inbox,
-        payload_types: HashMap<u8, Codec>,
+        source: &SourceName,
+        (media, formats): (Vec<Media>, HashMap<u8, Format>),
     ) -> Self {
-        let expects_video = payload_types.values().any(|codec| codec.is_video());
+        let routes = Routes::new(media, formats);
+        let expects_video = routes.sections().iter().any(|media| media.codec.is_video());
         let told_heard = inbox.vitals.heard();
         Session {
             handle,
             sessions,
             publication,
             inbox,
-            payload_types,
+            lanes: lanes(routes.sections(), source),
+            routes,
             expects_video,
             repair: config.repair(),
             silence: config.silence(),
-            flows: Vec::new(),
             early: EarlyReports::default(),
             clock: CaptureClock::new(),
             timeline: None,
@@ -111,7 +116,8 @@ impl Session {
         tokio::pin!(asked);
         let mut tick = Instant::now() + TICK;
         loop {
-            let wake = if self.flows.iter().any(|flow| flow.intake.is_waiting()) {
+            let mut flows = self.lanes.iter().flat_map(|lane| &lane.flows);
+            let wake = if flows.any(|flow| flow.intake.is_waiting()) {
                 tick.min(Instant::now() + REPAIR_TICK)
             } else {
                 tick
@@ -144,7 +150,11 @@ impl Session {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Packet { packet, arrival } => self.packet(packet, arrival),
+            Event::Packet {
+                packet,
+                label,
+                arrival,
+            } => self.packet(packet, label.as_deref(), arrival),
             Event::Report(report) => self.report(report),
             Event::Connected => {
                 self.gone = None;
@@ -158,53 +168,41 @@ impl Session {
         }
     }
 
-    fn packet(&mut self, packet: Packet, arrival: Instant) {
-        let Some(&codec) = self.payload_types.get(&packet.payload_type) else {
+    fn packet(&mut self, packet: Packet, label: Option<&Label>, arrival: Instant) {
+        let Some(routed) = self.routes.route(packet, label) else {
+            metrics::counter!("lectern_ingest_packets_unassigned_total", "broadcast" => self.name())
+                .increment(1);
             return;
         };
         if self.first_packet.is_none() {
             self.first_packet = Some(arrival);
             self.start.reached("packet", &self.handle.broadcast);
         }
-        let rtt = Span::from(self.handle.peer.rtt());
+        let (section, packet) = (routed.place.section, routed.packet);
         let (ssrc, timestamp) = (packet.ssrc, packet.timestamp);
-        let Some(flow) = self.flow(codec, ssrc, arrival) else {
+        let media = &self.routes.sections()[section];
+        let arriving = Arriving {
+            broadcast: &self.handle.broadcast,
+            codec: routed.codec,
+            ssrc,
+            rid: routed.place.rid,
+            layered: media.rids.len() > 1 || media.ssrcs.len() > 1,
+            repair: self.repair,
+        };
+        let is_new = self.lanes[section].of(ssrc).is_none();
+        let Ok(flow) = self.lanes[section].flow(arriving, &mut self.clock, arrival) else {
             return;
         };
         flow.push(packet, arrival);
         let clock = flow.clock;
+        let rtt = Span::from(self.handle.peer.rtt());
         self.clock.arrived(clock, timestamp, wall(arrival), rtt);
-    }
-
-    /// The flow of this SSRC. Of several (layers of simulcast that came all the same) the first is taken.
-    fn flow(&mut self, codec: Codec, ssrc: u32, now: Instant) -> Option<&mut Flow> {
-        let known = self
-            .flows
-            .iter()
-            .position(|flow| flow.codec.is_video() == codec.is_video());
-        match known {
-            Some(n) if self.flows[n].ssrc == ssrc && self.flows[n].codec == codec => {}
-            Some(n) if !self.flows[n].is_silent(now, SSRC_SILENCE) => return None,
-            Some(n) => {
-                let clock = self.flows[n].clock;
-                self.end_track(n);
-                self.clock.restart(clock);
-                self.flows[n] = self.begin(codec, ssrc, clock, now);
-                self.report_early(ssrc);
-            }
-            None => {
-                let clock = self.clock.add_track(codec.clock_rate());
-                let flow = self.begin(codec, ssrc, clock, now);
-                self.flows.push(flow);
-                self.report_early(ssrc);
-            }
+        if is_new {
+            self.report_early(ssrc);
         }
-        self.flows.iter_mut().find(|flow| flow.ssrc == ssrc)
-    }
-
-    fn begin(&self, codec: Codec, ssrc: u32, clock: crate::capture::TrackIndex, now: Instant) -> Flow {
-        tracing::info!(codec = codec.name(), ssrc, "a track begins");
-        Flow::new(&self.handle.broadcast, codec, ssrc, clock, self.repair, now)
+        if self.lanes[section].take_replaced() {
+            self.end_track(section);
+        }
     }
 
     /// The clock keeps it until the first packet, which is at hand.
@@ -215,7 +213,7 @@ impl Session {
     }
 
     fn report(&mut self, report: Report) {
-        let Some(flow) = self.flows.iter().find(|flow| flow.ssrc == report.ssrc) else {
+        let Some(flow) = self.lanes.iter().find_map(|lane| lane.of(report.ssrc)) else {
             return self.early.keep(report);
         };
         let rtt = Span::from(self.handle.peer.rtt());
@@ -252,66 +250,48 @@ impl Session {
     }
 
     fn want_keyframe(&mut self) {
-        self.flows.iter_mut().for_each(|flow| flow.intake.want_keyframe());
+        self.lanes.iter_mut().for_each(Lane::want_keyframe);
     }
 
     /// Frames that are complete leave; what is missing is asked for.
     fn turn(&mut self, now: Instant) {
-        for n in 0..self.flows.len() {
-            for picture in self.flows[n].intake.frames(now) {
-                self.publish(n, picture, now);
+        for n in 0..self.lanes.len() {
+            for (flow, picture) in self.lanes[n].pictures(now) {
+                self.publish(n, flow, picture, now);
             }
-            let (flow, rtt) = (&mut self.flows[n], self.handle.peer.rtt());
-            let sequences = flow.intake.nacks(now, rtt);
-            if !sequences.is_empty() {
-                self.handle.peer.send(Feedback::Nack {
-                    ssrc: flow.ssrc,
-                    sequences,
-                });
-            }
-            if flow.intake.keyframe_due(now) {
-                self.handle.peer.send(Feedback::Keyframe { ssrc: flow.ssrc });
+            let (peer, rtt) = (&self.handle.peer, self.handle.peer.rtt());
+            for flow in &mut self.lanes[n].flows {
+                let (ssrc, sequences) = (flow.ssrc, flow.intake.nacks(now, rtt));
+                if !sequences.is_empty() {
+                    peer.send(Feedback::Nack { ssrc, sequences });
+                }
+                if flow.intake.keyframe_due(now) {
+                    peer.send(Feedback::Keyframe { ssrc });
+                }
             }
         }
     }
 
-    fn publish(&mut self, n: usize, picture: Picture, now: Instant) {
-        let captured = self.clock.capture(self.flows[n].clock, picture.timestamp);
-        let flow = &mut self.flows[n];
-        let timeline = match self.timeline {
-            Some(timeline) => timeline,
-            // Without a picture for long enough, sound opens the line.
-            None if flow.codec.is_video()
-                || !self.expects_video
-                || self
-                    .first_packet
-                    .is_some_and(|first| now.saturating_duration_since(first) >= PICTURE_GRACE) =>
-            {
-                match self.publication.open(captured) {
-                    Some(timeline) => {
-                        self.start.reached("picture", &self.handle.broadcast);
-                        *self.timeline.insert(timeline)
-                    }
-                    None => {
-                        self.too_late = true;
-                        return;
-                    }
-                }
-            }
-            None => return,
+    fn publish(&mut self, n: usize, flow: usize, picture: Picture, now: Instant) {
+        let (clock, codec) = (self.lanes[n].flows[flow].clock, self.lanes[n].flows[flow].codec);
+        let captured = self.clock.capture(clock, picture.timestamp);
+        let Some(timeline) = self.timeline(codec.is_video(), captured, now) else {
+            return;
         };
-        if flow.codec.is_video()
+        let flow = &self.lanes[n].flows[flow];
+        if codec.is_video()
             && let Some(arrived) = flow.arrived(picture.timestamp)
         {
             flow.left(wall(arrived) - captured, now.saturating_duration_since(arrived));
         }
         let feed = self.publication.feed();
-        let track = *flow.track.get_or_insert_with(|| {
+        let lane = &mut self.lanes[n];
+        let track = *lane.track.get_or_insert_with(|| {
             let id = TrackId(TRACKS.fetch_add(1, Ordering::Relaxed));
             feed.send(Record::Track(Track {
                 id,
-                codec: flow.codec,
-                source: SourceName::main(),
+                codec,
+                source: lane.source.clone(),
             }));
             id
         });
@@ -322,6 +302,21 @@ impl Session {
             keyframe,
             payload,
         }));
+    }
+
+    /// The line, opened by the first picture, or by sound that came without one for long enough.
+    fn timeline(&mut self, is_picture: bool, captured: WallTime, now: Instant) -> Option<Timeline> {
+        let without_picture = |first: Instant| now.saturating_duration_since(first) >= PICTURE_GRACE;
+        if self.timeline.is_none()
+            && (is_picture || !self.expects_video || self.first_packet.is_some_and(without_picture))
+        {
+            self.timeline = self.publication.open(captured);
+            match self.timeline {
+                Some(_) => self.start.reached("picture", &self.handle.broadcast),
+                None => self.too_late = true,
+            }
+        }
+        self.timeline
     }
 
     /// Whether the publisher is still there.
@@ -344,7 +339,9 @@ impl Session {
         }
         metrics::gauge!("lectern_ingest_rtt_seconds", "broadcast" => self.name())
             .set(vitals.rtt().as_secs_f64());
-        self.flows.iter_mut().for_each(Flow::measure);
+        for flow in self.lanes.iter_mut().flat_map(|lane| &mut lane.flows) {
+            flow.measure();
+        }
         self.is_over(now, heard)
     }
 
@@ -369,8 +366,8 @@ impl Session {
     }
 
     fn end_track(&mut self, n: usize) {
-        self.flows[n].measure();
-        if let Some(id) = self.flows[n].track.take() {
+        self.lanes[n].flows.iter_mut().for_each(|flow| flow.measure());
+        if let Some(id) = self.lanes[n].track.take() {
             self.publication.feed().send(Record::TrackEnded(id));
         }
     }
@@ -383,11 +380,24 @@ impl Session {
 /// However it ends, the tracks end, the publication hears of it once, and the place is free.
 impl Drop for Session {
     fn drop(&mut self) {
-        (0..self.flows.len()).for_each(|n| self.end_track(n));
+        (0..self.lanes.len()).for_each(|n| self.end_track(n));
         tracing::info!(how = self.left.name(), "no longer publishing");
         self.publication.left(self.left);
         self.sessions.bury(&self.handle);
     }
+}
+
+/// The first picture of a publisher is its source's; the second is its screen.
+fn lanes(sections: &[Media], source: &SourceName) -> Vec<Lane> {
+    let mut pictures = 0;
+    let lane = |media: &Media| {
+        pictures += usize::from(media.codec.is_video());
+        Lane::new(match media.codec.is_video() && pictures > 1 {
+            true => source.screen(),
+            false => source.clone(),
+        })
+    };
+    sections.iter().map(lane).collect()
 }
 
 /// The server's clock at an instant.

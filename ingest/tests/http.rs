@@ -168,7 +168,7 @@ async fn bodies_that_are_not_offers() {
     assert_eq!(answer.status, 422);
     assert_eq!(
         answer.problem(),
-        "no video codec in common: H264 (packetization-mode=1) or VP8"
+        "no video codec in common: H264, VP8, VP9, AV1"
     );
     let watcher = OFFER.replace("a=sendonly", "a=recvonly");
     assert_eq!(send("application/sdp", watcher.as_bytes()).await.status, 422);

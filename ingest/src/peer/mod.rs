@@ -10,12 +10,11 @@ mod mux;
 mod stun;
 mod tap;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ::webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
+use ::webrtc::media_stream::track_remote::TrackRemote;
 use ::webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
     RTCIceGatheringState, RTCPeerConnectionState, StatsSelector,
@@ -36,7 +35,7 @@ use crate::rtp::Packet;
 use crate::sdp::Offer;
 
 pub(crate) use mux::Mux;
-pub(crate) use tap::Report;
+pub(crate) use tap::{Label, Report};
 
 /// Two seconds of 20 Mbit/s: the session drains it without ever waiting, so this bridges a busy machine.
 const EVENTS: usize = 4096;
@@ -63,6 +62,8 @@ pub(crate) enum PeerError {
 pub(crate) enum Event {
     Packet {
         packet: Packet,
+        /// On the first packets of a stream.
+        label: Option<Box<Label>>,
         arrival: Instant,
     },
     Report(Report),
@@ -112,13 +113,15 @@ impl Peer {
         let handler = Arc::new(Handler {
             events: events.clone(),
             vitals: vitals.clone(),
-            tracks: Mutex::default(),
+            track: Mutex::default(),
             gathered: Mutex::new(Some(gathered)),
         });
         let credentials = stun::Credentials::random();
         let route = mux.route(credentials.clone());
         let (engine, registry) = codecs::for_offer(offer).map_err(stack)?;
-        let registry = registry.with(tap::SLOT, tap::Tap::new(events, vitals.clone()));
+        let registry = registry
+            .with(tap::SLOT, tap::Tap::new(events, vitals.clone(), offer.labels))
+            .with(tap::END, tap::End::default());
         let connection: Arc<dyn PeerConnection> = Arc::new(
             PeerConnectionBuilder::new()
                 .with_configuration(RTCConfigurationBuilder::default().build())
@@ -153,11 +156,11 @@ impl Peer {
 
     async fn negotiate(&self, offer: &Offer, gathering: oneshot::Receiver<()>) -> Result<String, PeerError> {
         let refused = |error: ::webrtc::error::Error| PeerError::Offer(error.to_string());
-        let kinds = [
-            (RtpCodecKind::Audio, offer.audio),
-            (RtpCodecKind::Video, offer.video.is_some()),
-        ];
-        for (kind, _) in kinds.into_iter().filter(|(_, offered)| *offered) {
+        for media in &offer.media {
+            let kind = match media.codec.is_video() {
+                true => RtpCodecKind::Video,
+                false => RtpCodecKind::Audio,
+            };
             let direction = RTCRtpTransceiverDirection::Recvonly;
             let init = RTCRtpTransceiverInit {
                 direction,
@@ -283,7 +286,8 @@ fn stack(error: impl std::fmt::Display) -> PeerError {
 struct Handler {
     events: mpsc::Sender<Event>,
     vitals: Arc<Vitals>,
-    tracks: Mutex<HashMap<u32, Arc<dyn TrackRemote>>>,
+    /// Any: what is written to one goes to the publisher, whichever stream it is about.
+    track: Mutex<Option<Arc<dyn TrackRemote>>>,
     gathered: Mutex<Option<oneshot::Sender<()>>>,
 }
 
@@ -311,46 +315,13 @@ impl PeerConnectionEventHandler for Handler {
     }
 
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
-        for ssrc in track.ssrcs().await {
-            self.tracks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(ssrc, track.clone());
-        }
-        tokio::spawn(read(track, self.events.clone(), self.vitals.clone()));
+        *self.track.lock().unwrap_or_else(PoisonError::into_inner) = Some(track);
     }
 }
 
 impl Handler {
-    fn track(&self, ssrc: u32) -> Option<Arc<dyn TrackRemote>> {
-        self.tracks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&ssrc)
-            .cloned()
-    }
-}
-
-/// The stack's queue of a track is short and drops silently: emptied at once, into the session's.
-async fn read(track: Arc<dyn TrackRemote>, events: mpsc::Sender<Event>, vitals: Arc<Vitals>) {
-    while let Some(event) = track.poll().await {
-        if let TrackRemoteEvent::OnRtpPacket(packet) = event {
-            let packet = Packet {
-                ssrc: packet.header.ssrc,
-                payload_type: packet.header.payload_type,
-                sequence: packet.header.sequence_number,
-                timestamp: packet.header.timestamp,
-                marker: packet.header.marker,
-                payload: packet.payload,
-            };
-            vitals.hand(
-                &events,
-                Event::Packet {
-                    packet,
-                    arrival: Instant::now(),
-                },
-            );
-        }
+    fn track(&self) -> Option<Arc<dyn TrackRemote>> {
+        self.track.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -385,27 +356,18 @@ async fn attend(
 }
 
 async fn write(handler: &Handler, feedback: Feedback) {
-    let (media_ssrc, packet): (u32, Box<dyn rtc::rtcp::Packet>) = match feedback {
-        Feedback::Nack { ssrc, sequences } => {
-            let nacks = nack_pairs_from_sequence_numbers(&sequences);
-            (
-                ssrc,
-                Box::new(TransportLayerNack {
-                    sender_ssrc: 0,
-                    media_ssrc: ssrc,
-                    nacks,
-                }),
-            )
-        }
-        Feedback::Keyframe { ssrc } => (
-            ssrc,
-            Box::new(PictureLossIndication {
-                sender_ssrc: 0,
-                media_ssrc: ssrc,
-            }),
-        ),
+    let packet: Box<dyn rtc::rtcp::Packet> = match feedback {
+        Feedback::Nack { ssrc, sequences } => Box::new(TransportLayerNack {
+            sender_ssrc: 0,
+            media_ssrc: ssrc,
+            nacks: nack_pairs_from_sequence_numbers(&sequences),
+        }),
+        Feedback::Keyframe { ssrc } => Box::new(PictureLossIndication {
+            sender_ssrc: 0,
+            media_ssrc: ssrc,
+        }),
     };
-    if let Some(track) = handler.track(media_ssrc)
+    if let Some(track) = handler.track()
         && let Err(error) = track.write_rtcp(vec![packet]).await
     {
         tracing::debug!(%error, "feedback not sent");

@@ -1,19 +1,35 @@
-//! Sees what the stack keeps to itself: sender reports, and that anything came at all.
+//! Takes what the stack keeps to itself, next to the network: every packet as it is decrypted, sender reports, and
+//! that anything came at all.
+//!
+//! The stack's own way to the application is not used. It drops the repairs of simulcast's layers and streams that
+//! were not declared, and its queue is short and loses silently. So the [`Tap`] gives a copy of each packet to the
+//! session, the packets go on to those who report on them (RTCP, transport-wide feedback), and the [`End`] is where
+//! they end.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use rtc::interceptor::{Interceptor, Packet, Slot, StreamInfo, TaggedPacket};
+use bytes::Bytes;
+use rtc::interceptor::{Interceptor, Packet as Tagged, Slot, StreamInfo, TaggedPacket};
 use rtc::rtcp::sender_report::SenderReport;
+use rtc::rtp;
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 use tokio::sync::mpsc;
 
 use super::{Event, Vitals};
+use crate::rtp::Packet;
+use crate::sdp::Labels;
 
 /// Nearest to the network: it only watches.
 pub(super) const SLOT: Slot = Slot::Custom(500);
+/// Behind all others.
+pub(super) const END: Slot = Slot::Custom(60_000);
+
+/// Streams whose labels are read once. A publisher has six with simulcast and repairs; one that invents more is
+/// read each time.
+const MAX_LABELLED: usize = 64;
 
 /// An RTCP sender report (RFC 3550 §6.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,43 +40,104 @@ pub(crate) struct Report {
     pub arrival: Instant,
 }
 
+/// Whose a packet is, by its header extensions (RFC 9143 §15, RFC 8852).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub mid: Option<Bytes>,
+    pub rid: Option<Bytes>,
+    /// It repairs that layer.
+    pub repaired_rid: Option<Bytes>,
+}
+
 pub(super) struct Tap {
     events: mpsc::Sender<Event>,
     vitals: Arc<Vitals>,
+    labels: Labels,
+    labelled: HashSet<u32>,
     read: VecDeque<TaggedPacket>,
     write: VecDeque<TaggedPacket>,
 }
 
 impl Tap {
-    pub fn new(events: mpsc::Sender<Event>, vitals: Arc<Vitals>) -> Self {
+    pub fn new(events: mpsc::Sender<Event>, vitals: Arc<Vitals>, labels: Labels) -> Self {
         Tap {
             events,
             vitals,
+            labels,
+            labelled: HashSet::new(),
             read: VecDeque::new(),
             write: VecDeque::new(),
         }
     }
 
-    fn watch(&self, packet: &TaggedPacket) {
+    fn watch(&mut self, packet: &TaggedPacket) {
         self.vitals.hear(packet.now);
-        let Packet::Rtcp(packets) = &packet.message.packet else {
-            return;
-        };
-        for report in packets
-            .iter()
-            .filter_map(|p| p.as_any().downcast_ref::<SenderReport>())
-        {
-            let (ssrc, ntp, rtp) = (report.ssrc, report.ntp_time, report.rtp_time);
-            self.vitals.hand(
-                &self.events,
-                Event::Report(Report {
-                    ssrc,
-                    ntp,
-                    rtp,
-                    arrival: packet.now,
-                }),
-            );
+        match &packet.message.packet {
+            Tagged::Rtp(media) => self.media(media, packet.now),
+            Tagged::Rtcp(packets) => {
+                for report in packets
+                    .iter()
+                    .filter_map(|p| p.as_any().downcast_ref::<SenderReport>())
+                {
+                    self.report(report, packet.now);
+                }
+            }
+            _ => {}
         }
+    }
+
+    fn media(&mut self, media: &rtp::Packet, arrival: Instant) {
+        let header = &media.header;
+        let packet = Packet {
+            ssrc: header.ssrc,
+            payload_type: header.payload_type,
+            sequence: header.sequence_number,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            payload: media.payload.clone(),
+        };
+        let label = self.label(header);
+        self.vitals.hand(
+            &self.events,
+            Event::Packet {
+                packet,
+                label,
+                arrival,
+            },
+        );
+    }
+
+    /// The label of a stream's first packets, until it has said its layer or its section.
+    fn label(&mut self, header: &rtp::Header) -> Option<Box<Label>> {
+        if !header.extension || self.labelled.contains(&header.ssrc) {
+            return None;
+        }
+        let read = |id: u8| (id != 0).then(|| header.get_extension(id)).flatten();
+        let label = Label {
+            mid: read(self.labels.mid),
+            rid: read(self.labels.rid),
+            repaired_rid: read(self.labels.repaired_rid),
+        };
+        if label == Label::default() {
+            return None;
+        }
+        if self.labelled.len() < MAX_LABELLED {
+            self.labelled.insert(header.ssrc);
+        }
+        Some(Box::new(label))
+    }
+
+    fn report(&self, report: &SenderReport, arrival: Instant) {
+        let (ssrc, ntp, rtp) = (report.ssrc, report.ntp_time, report.rtp_time);
+        self.vitals.hand(
+            &self.events,
+            Event::Report(Report {
+                ssrc,
+                ntp,
+                rtp,
+                arrival,
+            }),
+        );
     }
 }
 
@@ -92,6 +169,48 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
 }
 
 impl Interceptor for Tap {
+    fn bind_local_stream(&mut self, _: &StreamInfo) {}
+    fn unbind_local_stream(&mut self, _: &StreamInfo) {}
+    fn bind_remote_stream(&mut self, _: &StreamInfo) {}
+    fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
+}
+
+/// Where media ends that the session has already: the stack's queues stay empty.
+#[derive(Default)]
+pub(super) struct End {
+    read: VecDeque<TaggedPacket>,
+    write: VecDeque<TaggedPacket>,
+}
+
+impl Protocol<TaggedPacket, TaggedPacket, ()> for End {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = Error;
+    type Time = Instant;
+
+    fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Error> {
+        if !matches!(packet.message.packet, Tagged::Rtp(_)) {
+            self.read.push_back(packet);
+        }
+        Ok(())
+    }
+
+    fn poll_read(&mut self) -> Option<TaggedPacket> {
+        self.read.pop_front()
+    }
+
+    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Error> {
+        self.write.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_write(&mut self) -> Option<TaggedPacket> {
+        self.write.pop_front()
+    }
+}
+
+impl Interceptor for End {
     fn bind_local_stream(&mut self, _: &StreamInfo) {}
     fn unbind_local_stream(&mut self, _: &StreamInfo) {}
     fn bind_remote_stream(&mut self, _: &StreamInfo) {}

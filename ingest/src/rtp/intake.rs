@@ -106,6 +106,11 @@ impl Intake {
         }
     }
 
+    /// Whether what comes can be shown: no picture is missing since the last keyframe.
+    pub fn is_clean(&self) -> bool {
+        self.gate.as_ref().is_none_or(|gate| gate.open)
+    }
+
     /// Whether to ask the sender for a keyframe now.
     pub fn keyframe_due(&mut self, now: Instant) -> bool {
         let due = self.gate.as_mut().is_some_and(|gate| gate.keyframes.due(now));

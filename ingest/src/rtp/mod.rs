@@ -9,12 +9,14 @@ mod jitter;
 mod keyframes;
 mod picture;
 mod reorder;
+mod size;
 mod vp8;
 
 use bytes::Bytes;
 
 pub(crate) use intake::Intake;
 pub(crate) use jitter::Jitter;
+pub(crate) use size::size;
 
 /// One RTP packet: decrypted, taken out of RTX, padding removed.
 #[derive(Clone, Debug, PartialEq, Eq)]

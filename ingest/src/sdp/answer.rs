@@ -9,9 +9,9 @@ const STEREO: &str = "stereo=1;sprop-stereo=1";
 
 /// The stack's answer as it is sent: our own candidates, and stereo.
 pub(crate) fn finish(answer: &str, candidates: &Candidates) -> String {
-    let opus: Vec<u8> = payload_types(answer)
+    let opus: Vec<u8> = formats(answer)
         .into_iter()
-        .filter(|(_, c)| *c == Codec::Opus)
+        .filter(|(_, format)| *format == Format::Media(Codec::Opus))
         .map(|(pt, _)| pt)
         .collect();
     let fmtp = |line: &str| {
@@ -40,22 +40,52 @@ pub(crate) fn finish(answer: &str, candidates: &Candidates) -> String {
     sdp
 }
 
+/// What a payload type of an answer stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Media(Codec),
+    /// Retransmissions of that payload type (RFC 4588).
+    Repair(u8),
+}
+
+const CODECS: [Codec; 8] = [
+    Codec::H264,
+    Codec::Vp8,
+    Codec::Vp9,
+    Codec::Av1,
+    Codec::Opus,
+    Codec::G722,
+    Codec::Pcmu,
+    Codec::Pcma,
+];
+
 /// What the payload types of an answer mean.
-pub(crate) fn payload_types(answer: &str) -> HashMap<u8, Codec> {
-    let codec = |(payload_type, name): (u8, &str)| {
-        let codecs = [Codec::H264, Codec::Vp8, Codec::Opus];
-        Some((
-            payload_type,
-            codecs
-                .into_iter()
-                .find(|codec| codec.name().eq_ignore_ascii_case(name))?,
-        ))
+pub(crate) fn formats(answer: &str) -> HashMap<u8, Format> {
+    let repaired = |payload_type: u8| {
+        let mut parameters = answer
+            .lines()
+            .filter_map(|line| attribute(line.trim_end(), "fmtp"));
+        parameters.find_map(|value| {
+            let (of, parameters) = value.split_once(' ')?;
+            let apt = parameters
+                .split(';')
+                .find_map(|p| p.trim().strip_prefix("apt="))?;
+            (of.parse() == Ok(payload_type)).then(|| apt.parse().ok())?
+        })
     };
-    answer
-        .lines()
-        .filter_map(|line| rtpmap(line.trim_end()))
-        .filter_map(codec)
-        .collect()
+    let format = |(payload_type, name): (u8, &str)| {
+        let media = CODECS
+            .into_iter()
+            .find(|codec| codec.name().eq_ignore_ascii_case(name));
+        let format = match media {
+            Some(codec) => Format::Media(codec),
+            None if name.eq_ignore_ascii_case("rtx") => Format::Repair(repaired(payload_type)?),
+            None => return None,
+        };
+        Some((payload_type, format))
+    };
+    let mapped = answer.lines().filter_map(|line| rtpmap(line.trim_end()));
+    mapped.filter_map(format).collect()
 }
 
 fn stereo(payload_type: &str, parameters: &str) -> String {
@@ -93,8 +123,12 @@ mod tests {
              a=fmtp:103 apt=102\r\n"
         );
         assert_eq!(
-            payload_types(answer),
-            HashMap::from([(111, Codec::Opus), (102, Codec::H264)])
+            formats(answer),
+            HashMap::from([
+                (111, Format::Media(Codec::Opus)),
+                (102, Format::Media(Codec::H264)),
+                (103, Format::Repair(102))
+            ])
         );
     }
 }

@@ -1,17 +1,18 @@
 //! What an offer holds, what our answer says, and the fragments of trickle ICE. Text in, text out.
 //!
 //! The WebRTC stack parses the whole offer itself; here is what WHIP adds (RFC 9725 §4) and what the stack leaves
-//! to us: its host candidates are placeholders, and simulcast is not taken.
+//! to us: its host candidates are placeholders, and which packet belongs to which section is decided in the session.
 
 mod answer;
 mod candidates;
 mod fragment;
 mod offer;
+mod section;
 
-pub(crate) use answer::{finish, payload_types};
+pub(crate) use answer::{Format, finish, formats};
 pub(crate) use candidates::{Candidates, is_reachable};
 pub(crate) use fragment::Fragment;
-pub(crate) use offer::{Offer, OfferError};
+pub(crate) use offer::{Labels, Media, Offer, OfferError};
 
 /// The value of `a=name:value`, if this line is one.
 fn attribute<'a>(line: &'a str, name: &str) -> Option<&'a str> {

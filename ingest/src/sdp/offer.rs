@@ -1,26 +1,42 @@
 use timeline::Codec;
 
-use super::{attribute, is_line, is_reachable, rtpmap};
+use super::section::{Section, sections};
+use super::{attribute, is_reachable};
 
 /// An offer we can answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Offer {
-    /// The offer for the stack: of simulcast one layer at most, and no candidates that cannot be reached.
+    /// The offer for the stack: without candidates that cannot be reached.
     pub sdp: String,
-    pub video: Option<Video>,
-    pub audio: bool,
+    /// In the order of the sections: one sound at most, and up to two pictures.
+    pub media: Vec<Media>,
+    pub labels: Labels,
     /// The publisher's; another one in a PATCH is an ICE restart.
     pub ufrag: String,
 }
 
+/// One media section.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Video {
-    /// H.264 if it was offered, else VP8.
+pub(crate) struct Media {
+    pub mid: String,
+    /// The one that is taken of those offered.
     pub codec: Codec,
-    /// The H.264 profile-level-ids offered. What is really encoded is said by the SPS alone.
-    pub profiles: Vec<String>,
-    /// The one layer taken of a browser's simulcast.
-    pub layer: Option<String>,
+    /// Format parameters under which it was offered. What H.264 really is, its SPS alone says.
+    pub formats: Vec<String>,
+    /// Declared streams of media; OBS and browsers without simulcast declare theirs.
+    pub ssrcs: Vec<u32>,
+    /// Declared repair streams, each with the stream it repairs.
+    pub repairs: Vec<(u32, u32)>,
+    /// The layers of simulcast that have names.
+    pub rids: Vec<String>,
+}
+
+/// The ids of the RTP header extensions that say whose a packet is (RFC 9143 §15, RFC 8852); 0 where not offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Labels {
+    pub mid: u8,
+    pub rid: u8,
+    pub repaired_rid: u8,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,155 +47,153 @@ pub(crate) enum OfferError {
     Unsupported(String),
 }
 
-/// One audio and one video are all we take; more lines are read only to say so.
-const MAX_MEDIA: usize = 16;
+/// The host's camera and its screen.
+const MAX_PICTURES: usize = 2;
+/// Browsers send three, OBS up to four.
+const MAX_LAYERS: usize = 4;
 /// A publisher has a handful of addresses; checks are sent to each.
 const MAX_CANDIDATES: usize = 16;
-/// Chromium offers six, of which some are not decodable here.
-const MAX_PROFILES: usize = 6;
+/// Chromium offers six of H.264, of which some are not decodable here.
+const MAX_FORMATS: usize = 6;
+
+/// Best first: what costs least to decode. Who offers one alone gets that one.
+const PICTURES: [Codec; 4] = [Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1];
+const SOUNDS: [Codec; 4] = [Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma];
 
 /// The four decodable families: baseline, main, extended, high (8 bits, 4:2:0). H.264 Annex A.
 const PROFILES: [&str; 4] = ["42", "4d", "58", "64"];
 
-/// Simulcast is declined by leaving these out of what we answer to.
-const SIMULCAST: [&str; 3] = ["a=simulcast:", "a=rid:", "a=ssrc-group:SIM "];
-const LAYER_EXTENSIONS: [&str; 2] = [
-    "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
-    "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
-];
+const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
+const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
 
 impl Offer {
     pub fn parse(text: &str) -> Result<Offer, OfferError> {
-        let (session, media) = sections(text)?;
-        let ufrag = either(&session, &media, "ice-ufrag")
+        let (session, sections) = sections(text)?;
+        let ufrag = either(&session, &sections, "ice-ufrag")
             .ok_or_else(|| missing("a=ice-ufrag"))?
             .to_owned();
-        either(&session, &media, "ice-pwd").ok_or_else(|| missing("a=ice-pwd"))?;
-        either(&session, &media, "fingerprint").ok_or_else(|| missing("a=fingerprint"))?;
-        let (mut video, mut audio) = (None, false);
-        for section in &media {
+        either(&session, &sections, "ice-pwd").ok_or_else(|| missing("a=ice-pwd"))?;
+        either(&session, &sections, "fingerprint").ok_or_else(|| missing("a=fingerprint"))?;
+        let mut media = Vec::with_capacity(sections.len());
+        for section in &sections {
             check_section(&session, section)?;
-            match section.kind {
-                "video" if video.is_none() => video = Some(video_of(section)?),
-                "audio" if !audio => audio = opus_of(section)?,
-                kind => {
-                    return Err(unsupported(format!(
-                        "more than one audio and one video: m={kind}"
-                    )));
-                }
-            }
+            media.push(Media::of(section)?);
         }
+        check_number(&media)?;
         if media.len() > 1 && !session.iter().any(|line| line.starts_with("a=group:BUNDLE ")) {
             return Err(unsupported("audio and video must be bundled (a=group:BUNDLE)"));
         }
-        let layer = video.as_ref().and_then(|video: &Video| video.layer.as_deref());
-        // The stack tells bundled streams apart by what the offer declares, not by their mid alone.
-        let undeclared =
-            |section: &&Section| section.ssrcs() == 0 && !(section.kind == "video" && layer.is_some());
-        if media.len() > 1
-            && let Some(section) = media.iter().find(undeclared)
-        {
-            return Err(unsupported(format!(
-                "the {} must declare its a=ssrc",
-                section.kind
-            )));
+        // The stack opens its way back with the first stream that it can tell.
+        if media.len() > 1 && media.iter().all(|m| m.ssrcs.is_empty() && m.rids.is_empty()) {
+            return Err(unsupported(
+                "it must declare an a=ssrc or an a=rid of one section at least",
+            ));
         }
         Ok(Offer {
-            sdp: cleaned(text, layer),
-            video,
-            audio,
+            sdp: cleaned(text),
+            media,
+            labels: Labels::of(&sections),
             ufrag,
         })
     }
 }
 
-/// A media section: `m=` and the lines below it.
-struct Section<'a> {
-    kind: &'a str,
-    port: &'a str,
-    payload_types: Vec<u8>,
-    lines: Vec<&'a str>,
-}
-
-fn sections(text: &str) -> Result<(Vec<&str>, Vec<Section<'_>>), OfferError> {
-    let mut lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
-    if lines.next() != Some("v=0") {
-        return Err(OfferError::Malformed("an offer begins with v=0".into()));
-    }
-    let (mut session, mut media) = (vec!["v=0"], Vec::<Section>::new());
-    for line in lines {
-        if !is_line(line) {
-            return Err(OfferError::Malformed(format!(
-                "not a line of SDP: {:.60}",
-                line.escape_debug().to_string()
-            )));
-        }
-        match (line.strip_prefix("m="), media.last_mut()) {
-            (Some(m), _) => media.push(Section::begin(m)?),
-            (None, Some(section)) => section.lines.push(line),
-            (None, None) => session.push(line),
-        }
-    }
-    match media.len() {
-        0 => Err(OfferError::Malformed("it offers no media".into())),
-        n if n > MAX_MEDIA => Err(unsupported("more than one audio and one video")),
-        _ => Ok((session, media)),
-    }
-}
-
-impl<'a> Section<'a> {
-    fn begin(m: &'a str) -> Result<Self, OfferError> {
-        let fields: Vec<&str> = m.split_ascii_whitespace().collect();
-        let [kind, port, _, formats @ ..] = &fields[..] else {
-            return Err(OfferError::Malformed(format!("not a media line: m={m:.60}")));
+impl Media {
+    fn of(section: &Section) -> Result<Media, OfferError> {
+        let choice = match section.kind {
+            "video" => &PICTURES,
+            _ => &SOUNDS,
         };
-        let payload_types = formats.iter().filter_map(|f| f.parse().ok()).collect();
-        Ok(Section {
-            kind,
-            port,
-            payload_types,
-            lines: Vec::new(),
+        let offered = choice.iter().map(|codec| (*codec, formats(section, *codec)));
+        let Some((codec, formats)) = offered.into_iter().find(|(_, formats)| !formats.is_empty()) else {
+            let names: Vec<&str> = choice.iter().map(|codec| codec.name()).collect();
+            return Err(unsupported(format!(
+                "no {} codec in common: {}",
+                section.kind,
+                names.join(", ")
+            )));
+        };
+        let rids: Vec<String> = section.rids().map(str::to_owned).collect();
+        if rids.len() > MAX_LAYERS {
+            return Err(unsupported(format!("more than {MAX_LAYERS} layers of simulcast")));
+        }
+        Ok(Media {
+            mid: section.mid().to_owned(),
+            codec,
+            formats,
+            ssrcs: section.ssrcs(),
+            repairs: section.repairs(),
+            rids,
         })
     }
+}
 
-    fn ssrcs(&self) -> usize {
-        self.lines
-            .iter()
-            .filter(|line| line.starts_with("a=ssrc:"))
-            .count()
-    }
-
-    /// Browsers name the layers of simulcast by rid alone, best last by custom. One must be kept, or nothing
-    /// says whose packets these are. Where SSRCs are declared (OBS), they say enough.
-    fn layer(&self) -> Option<String> {
-        let rids = self.lines.iter().filter_map(|line| attribute(line, "rid"));
-        let best = rids.filter_map(|rid| rid.strip_suffix(" send")).next_back();
-        best.filter(|_| self.ssrcs() == 0).map(str::to_owned)
-    }
-
-    fn has(&self, line: &str) -> bool {
-        self.lines.contains(&line)
-    }
-
-    /// Payload types of this encoding, with their format parameters.
-    fn formats(&self, encoding: &str) -> Vec<(u8, &'a str)> {
-        let known = self.lines.iter().filter_map(|line| rtpmap(line));
-        let ours =
-            known.filter(|(pt, name)| name.eq_ignore_ascii_case(encoding) && self.payload_types.contains(pt));
-        ours.map(|(pt, _)| (pt, self.parameters(pt))).collect()
-    }
-
-    fn parameters(&self, payload_type: u8) -> &'a str {
-        let of = |line: &&'a str| {
-            attribute(line, "fmtp")?
-                .split_once(' ')
-                .filter(|(pt, _)| pt.parse() == Ok(payload_type))
+impl Labels {
+    fn of(sections: &[Section]) -> Labels {
+        let id = |uri: &str| {
+            let mut lines = sections.iter().flat_map(|section| section.values("extmap"));
+            let id = lines.find_map(|value| {
+                let (id, rest) = value.split_once(' ')?;
+                // `5/sendonly` says in which direction.
+                let id = id.split('/').next()?.parse().ok()?;
+                (rest.split_ascii_whitespace().next() == Some(uri)).then_some(id)
+            });
+            id.unwrap_or_default()
         };
-        self.lines
-            .iter()
-            .find_map(of)
-            .map_or("", |(_, parameters)| parameters)
+        Labels {
+            mid: id(MID),
+            rid: id(RID),
+            repaired_rid: id(REPAIRED_RID),
+        }
     }
+}
+
+/// The format parameters under which this codec was offered, if we can take it.
+fn formats(section: &Section, codec: Codec) -> Vec<String> {
+    let offered = section.formats(codec.name());
+    if codec == Codec::H264 {
+        return h264_formats(&offered);
+    }
+    let offered = offered.into_iter().map(|(_, parameters)| parameters.to_owned());
+    offered.take(MAX_FORMATS).collect()
+}
+
+/// Fragmentation (packetization-mode 1) is preferred. Profiles are compared without the level, the last two digits
+/// (RFC 6184 §8.2.2).
+fn h264_formats(offered: &[(u8, &str)]) -> Vec<String> {
+    for mode in ["1", "0"] {
+        let mut profiles: Vec<String> = Vec::new();
+        for (_, parameters) in offered {
+            let get = |name| parameter(parameters, name);
+            if get("packetization-mode").unwrap_or("0") != mode {
+                continue;
+            }
+            // Without it, baseline at level 1 (§8.1): no encoder means that.
+            let profile = get("profile-level-id").unwrap_or("42e01f").to_ascii_lowercase();
+            let is_known = profiles.iter().any(|known| known.get(..4) == profile.get(..4));
+            if is_decodable(&profile) && !is_known && profiles.len() < MAX_FORMATS {
+                profiles.push(profile);
+            }
+        }
+        if !profiles.is_empty() {
+            let format = |profile| {
+                format!("level-asymmetry-allowed=1;packetization-mode={mode};profile-level-id={profile}")
+            };
+            return profiles.into_iter().map(format).collect();
+        }
+    }
+    Vec::new()
+}
+
+fn check_number(media: &[Media]) -> Result<(), OfferError> {
+    let pictures = media.iter().filter(|m| m.codec.is_video()).count();
+    if pictures > MAX_PICTURES || media.len() - pictures > 1 {
+        return Err(unsupported(
+            "more than one audio and two video (a camera and a screen)",
+        ));
+    }
+    Ok(())
 }
 
 fn check_section(session: &[&str], section: &Section) -> Result<(), OfferError> {
@@ -187,8 +201,7 @@ fn check_section(session: &[&str], section: &Section) -> Result<(), OfferError> 
     if !matches!(kind, "audio" | "video") {
         return Err(unsupported(format!("only audio and video: m={kind:.20}")));
     }
-    // RFC 9143 §7: port 0 is in use when it is bundle-only.
-    if section.port == "0" && !section.has("a=bundle-only") {
+    if section.is_switched_off() {
         return Err(unsupported(format!("the {kind} is switched off (port 0)")));
     }
     if !matches!(direction(session, section), "sendonly" | "sendrecv") {
@@ -207,44 +220,6 @@ fn direction<'a>(session: &[&'a str], section: &Section<'a>) -> &'a str {
     };
     // RFC 8866 §6.7: sendrecv if nobody says.
     of(&section.lines).or_else(|| of(session)).unwrap_or("sendrecv")
-}
-
-fn video_of(section: &Section) -> Result<Video, OfferError> {
-    let mut profiles: Vec<String> = Vec::new();
-    for (_, parameters) in section.formats("H264") {
-        let get = |name| parameter(parameters, name);
-        let profile = get("profile-level-id").filter(|_| get("packetization-mode") == Some("1"));
-        if let Some(profile) = profile.map(str::to_ascii_lowercase).filter(|p| is_decodable(p)) {
-            // Profiles are compared without the level, the last two digits (RFC 6184 §8.2.2).
-            if profiles.len() < MAX_PROFILES && !profiles.iter().any(|known| known[..4] == profile[..4]) {
-                profiles.push(profile);
-            }
-        }
-    }
-    if !profiles.is_empty() {
-        return Ok(Video {
-            codec: Codec::H264,
-            profiles,
-            layer: section.layer(),
-        });
-    }
-    if !section.formats("VP8").is_empty() {
-        return Ok(Video {
-            codec: Codec::Vp8,
-            profiles,
-            layer: section.layer(),
-        });
-    }
-    Err(unsupported(
-        "no video codec in common: H264 (packetization-mode=1) or VP8",
-    ))
-}
-
-fn opus_of(section: &Section) -> Result<bool, OfferError> {
-    match section.formats("opus")[..] {
-        [] => Err(unsupported("no audio codec in common: opus")),
-        _ => Ok(true),
-    }
 }
 
 fn is_decodable(profile: &str) -> bool {
@@ -270,7 +245,7 @@ fn either<'a>(session: &[&'a str], media: &[Section<'a>], name: &str) -> Option<
         .find(|value| !value.is_empty())
 }
 
-fn cleaned(text: &str, layer: Option<&str>) -> String {
+fn cleaned(text: &str) -> String {
     let mut candidates = 0;
     let mut sdp = String::with_capacity(text.len());
     for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
@@ -280,12 +255,8 @@ fn cleaned(text: &str, layer: Option<&str>) -> String {
                 continue;
             }
         }
-        if SIMULCAST.iter().any(|s| line.starts_with(s)) {
-            sdp += &layer.map_or(String::new(), |rid| one_layer(line, rid));
-            continue;
-        }
-        let extension = attribute(line, "extmap").and_then(|e| e.split_ascii_whitespace().nth(1));
-        if layer.is_none() && extension.is_some_and(|e| LAYER_EXTENSIONS.contains(&e)) {
+        // Layers without names: each is a declared stream of its own, and the stack knows no such group.
+        if line.starts_with("a=ssrc-group:SIM ") {
             continue;
         }
         // The stack takes port 0 for "rejected" (checked above: it is bundle-only).
@@ -296,16 +267,6 @@ fn cleaned(text: &str, layer: Option<&str>) -> String {
         sdp += "\r\n";
     }
     sdp
-}
-
-/// What is left of a line about simulcast when this layer alone is taken.
-fn one_layer(line: &str, rid: &str) -> String {
-    match attribute(line, "rid") {
-        Some(value) if value.split(' ').next() == Some(rid) => format!("{line}\r\n"),
-        Some(_) => String::new(),
-        None if line.starts_with("a=simulcast:") => format!("a=simulcast:send {rid}\r\n"),
-        None => String::new(),
-    }
 }
 
 fn missing(what: &str) -> OfferError {
@@ -340,69 +301,123 @@ pub(crate) mod tests {
         }
     }
 
+    const OBS_H264: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+
+    fn picture(text: &str) -> Media {
+        let offer = Offer::parse(text).unwrap();
+        offer.media.into_iter().find(|m| m.codec.is_video()).unwrap()
+    }
+
     #[test]
     fn what_obs_offers() {
         let offer = Offer::parse(OBS).unwrap();
+        let media = |mid: &str, codec, format: &str, ssrc| Media {
+            mid: mid.into(),
+            codec,
+            formats: vec![format.into()],
+            ssrcs: vec![ssrc],
+            repairs: vec![],
+            rids: vec![],
+        };
+        let opus = "minptime=10;stereo=1;sprop-stereo=1;useinbandfec=1";
         assert_eq!(
-            offer.video,
-            Some(Video {
-                codec: Codec::H264,
-                profiles: vec!["42e01f".into()],
-                layer: None,
-            })
+            offer.media,
+            [
+                media("0", Codec::Opus, opus, 10),
+                media("1", Codec::H264, OBS_H264, 11)
+            ]
         );
-        assert!(offer.audio);
         assert_eq!(offer.ufrag, "AbCd");
         assert_eq!(offer.sdp, OBS);
+        assert_eq!(offer.labels, Labels::default());
     }
 
     #[test]
-    fn h264_is_preferred_and_vp8_serves() {
+    fn what_costs_least_to_decode_is_preferred_and_what_is_offered_alone_is_taken() {
         let both = OBS
             .replace("SAVPF 96\r\n", "SAVPF 97 96\r\n")
             .replace("a=rtpmap:96", "a=rtpmap:97 VP8/90000\r\na=rtpmap:96");
-        assert_eq!(Offer::parse(&both).unwrap().video.unwrap().codec, Codec::H264);
-        let mode_0 = both.replace("packetization-mode=1", "packetization-mode=0");
-        assert_eq!(Offer::parse(&mode_0).unwrap().video.unwrap().codec, Codec::Vp8);
+        assert_eq!(picture(&both).codec, Codec::H264);
         // A profile nobody here can decode: High 4:2:2.
         let high_422 = both.replace("42e01f", "7a001f");
-        assert_eq!(Offer::parse(&high_422).unwrap().video.unwrap().codec, Codec::Vp8);
+        assert_eq!(picture(&high_422).codec, Codec::Vp8);
+        for codec in [Codec::Vp8, Codec::Vp9, Codec::Av1] {
+            let alone = OBS.replace("H264/90000", &format!("{}/90000", codec.name()));
+            assert_eq!(picture(&alone).codec, codec);
+        }
+        for codec in [Codec::G722, Codec::Pcmu, Codec::Pcma] {
+            let alone = OBS.replace("opus/48000/2", &format!("{}/8000", codec.name()));
+            assert_eq!(Offer::parse(&alone).unwrap().media[0].codec, codec);
+        }
+        let numbered = OBS
+            .replace("SAVPF 111", "SAVPF 8")
+            .replace("a=rtpmap:111", "a=rtpmap:112");
+        assert_eq!(
+            Offer::parse(&numbered).unwrap().media[0].codec,
+            Codec::Pcma,
+            "RFC 3551 §6"
+        );
     }
 
     #[test]
-    fn simulcast_and_strange_candidates_are_left_out() {
-        let text = OBS.replace(
-            "a=mid:1\r\n",
-            "a=mid:1\r\na=rid:0 send\r\na=simulcast:send 0;1\r\n\
-             a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\na=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n\
-             a=candidate:1 1 udp 1 abc.local 9 typ host\r\na=candidate:2 1 udp 1 192.0.2.1 9 typ host\r\n",
-        );
-        let expected = OBS.replace(
-            "a=mid:1\r\n",
-            "a=mid:1\r\na=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\na=candidate:2 1 udp 1 192.0.2.1 9 typ host\r\n",
-        );
-        assert_eq!(Offer::parse(&text).unwrap().sdp, expected);
+    fn h264_without_fragments_is_taken_where_nothing_else_is() {
+        for mode_0 in ["packetization-mode=0;", ""] {
+            let text = OBS.replace("packetization-mode=1;", mode_0);
+            assert_eq!(picture(&text).formats, [OBS_H264.replace("mode=1", "mode=0")]);
+        }
     }
 
     #[test]
-    fn of_a_browsers_simulcast_one_layer_is_taken() {
+    fn layers_are_taken_and_strange_candidates_are_left_out() {
+        let rids = "a=rid:q send\r\na=rid:f send\r\na=simulcast:send q;f\r\n";
+        let extensions = "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\n\
+             a=extmap:10/sendonly urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n";
+        let (strange, plain) = (
+            "a=candidate:1 1 udp 1 abc.local 9 typ host\r\n",
+            "a=candidate:2 1 udp 1 192.0.2.1 9 typ host\r\n",
+        );
         let text = OBS.replace("a=ssrc:11 cname:c\r\n", "").replace(
             "a=mid:1\r\n",
-            "a=mid:1\r\na=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n\
-             a=rid:q send\r\na=rid:f send\r\na=simulcast:send q;f\r\n",
+            &format!("a=mid:1\r\n{extensions}{rids}{strange}{plain}"),
         );
         let offer = Offer::parse(&text).unwrap();
-        assert_eq!(offer.video.unwrap().layer.as_deref(), Some("f"));
-        let kept =
-            "10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\na=rid:f send\r\na=simulcast:send f\r\n";
+        assert_eq!(offer.media[1].rids, ["q", "f"]);
+        let labels = offer.labels;
+        assert_eq!((labels.mid, labels.rid, labels.repaired_rid), (4, 10, 0));
         assert!(
-            offer.sdp.contains(kept) && !offer.sdp.contains("rid:q"),
+            offer.sdp.contains(&format!("{extensions}{rids}{plain}")),
             "{}",
             offer.sdp
         );
+        let many: String = (0..5).map(|n| format!("a=rid:{n} send\r\n")).collect();
         assert_eq!(
-            refused(&OBS.replace("a=ssrc:11 cname:c\r\n", "")),
-            "422 the video must declare its a=ssrc"
+            refused(&OBS.replace("a=mid:1\r\n", &format!("a=mid:1\r\n{many}"))),
+            "422 more than 4 layers of simulcast"
+        );
+    }
+
+    #[test]
+    fn repairs_are_known_by_what_they_repair() {
+        let text = OBS.replace(
+            "a=ssrc:11 cname:c\r\n",
+            "a=ssrc-group:FID 11 12\r\na=ssrc:11 cname:c\r\na=ssrc:12 cname:c\r\n",
+        );
+        let picture = picture(&text);
+        assert_eq!((picture.ssrcs, picture.repairs), (vec![11], vec![(12, 11)]));
+    }
+
+    #[test]
+    fn a_camera_and_a_screen() {
+        let video = &OBS[OBS.find("m=video").unwrap()..];
+        let screen = video
+            .replace("a=mid:1", "a=mid:2")
+            .replace("a=ssrc:11", "a=ssrc:12");
+        let offer = Offer::parse(&format!("{OBS}{screen}")).unwrap();
+        let mids: Vec<&str> = offer.media.iter().map(|m| m.mid.as_str()).collect();
+        assert_eq!(mids, ["0", "1", "2"]);
+        assert_eq!(
+            refused(&format!("{OBS}{screen}{screen}")),
+            "422 more than one audio and two video (a camera and a screen)"
         );
     }
 
@@ -440,11 +455,6 @@ pub(crate) mod tests {
 
     #[test]
     fn offers_that_are_not_for_us() {
-        let video = &OBS[OBS.find("m=video").unwrap()..];
-        assert_eq!(
-            refused(&format!("{OBS}{video}")),
-            "422 more than one audio and one video: m=video"
-        );
         assert_eq!(
             refused(&OBS.replace("a=sendonly", "a=recvonly")),
             "422 the audio must be sendonly"
@@ -454,12 +464,16 @@ pub(crate) mod tests {
             "422 the audio must be offered with a=rtcp-mux"
         );
         assert_eq!(
-            refused(&OBS.replace("opus/48000/2", "PCMU/8000")),
-            "422 no audio codec in common: opus"
+            refused(&OBS.replace("opus/48000/2", "L16/8000")),
+            "422 no audio codec in common: opus, G722, PCMU, PCMA"
         );
         assert_eq!(
             refused(&OBS.replace("H264/90000", "H265/90000")),
-            "422 no video codec in common: H264 (packetization-mode=1) or VP8"
+            "422 no video codec in common: H264, VP8, VP9, AV1"
+        );
+        assert_eq!(
+            refused(&OBS.replace("a=ssrc:", "a=x-ssrc:")),
+            "422 it must declare an a=ssrc or an a=rid of one section at least"
         );
         assert_eq!(
             refused(&OBS.replace("a=group:BUNDLE 0 1\r\n", "")),

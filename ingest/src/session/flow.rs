@@ -1,19 +1,21 @@
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use timeline::{BroadcastId, Codec, Span, TrackId};
+use timeline::{BroadcastId, Codec, Span};
 
+use super::lane::Arriving;
 use crate::capture::TrackIndex;
 use crate::rtp::{Intake, Jitter, Packet};
 
 /// One RTP stream on its way to a track.
 pub(super) struct Flow {
     pub ssrc: u32,
+    /// The layer's name, where layers have names.
+    pub rid: Option<Bytes>,
     pub codec: Codec,
     pub clock: TrackIndex,
     pub intake: Intake,
-    /// Once its first frame was sent.
-    pub track: Option<TrackId>,
     jitter: Jitter,
     heard: Instant,
     arrivals: Arrivals,
@@ -21,25 +23,18 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub fn new(
-        broadcast: &BroadcastId,
-        codec: Codec,
-        ssrc: u32,
-        clock: TrackIndex,
-        repair: Duration,
-        now: Instant,
-    ) -> Self {
-        let (intake, jitter) = (Intake::new(codec, repair), Jitter::new(codec.clock_rate()));
+    pub fn new(arriving: Arriving, clock: TrackIndex, now: Instant) -> Self {
+        let codec = arriving.codec;
         Flow {
-            ssrc,
+            ssrc: arriving.ssrc,
+            rid: arriving.rid,
             codec,
             clock,
-            intake,
-            track: None,
-            jitter,
+            intake: Intake::new(codec, arriving.repair),
+            jitter: Jitter::new(codec.clock_rate()),
             heard: now,
             arrivals: Arrivals::default(),
-            gauges: Gauges::new(broadcast, codec),
+            gauges: Gauges::new(arriving.broadcast, codec),
         }
     }
 

@@ -8,7 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use timeline::BroadcastId;
+use timeline::{BroadcastId, SourceName};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -83,8 +83,8 @@ async fn begin(
     reservation: Reservation,
 ) -> Result<(Arc<Handle>, String), Problem> {
     let (peer, inbox, answer) = Peer::answer(&shared.mux, &offer).await?;
-    let payload_types = sdp::payload_types(&answer);
-    if payload_types.is_empty() {
+    let formats = sdp::formats(&answer);
+    if formats.is_empty() {
         return Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "no codec in common",
@@ -109,7 +109,8 @@ async fn begin(
         sessions,
         publication,
         inbox,
-        payload_types,
+        &SourceName::main(),
+        (offer.media, formats),
     );
     tokio::spawn(session.run().in_current_span());
     Ok((handle, answer))
