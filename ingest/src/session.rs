@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use timeline::feed::Record;
-use timeline::{Frame, SourceName, Span, Timeline, Track, TrackId, WallTime};
+use timeline::{BroadcastId, Frame, SourceName, Span, Timeline, Track, TrackId, WallTime};
 
 use crate::capture::{BadReport, CaptureClock, SenderReport};
 use crate::peer::{Event, Feedback, Inbox, Label, Report};
@@ -83,11 +83,11 @@ impl Session {
         let expects_video = routes.sections().iter().any(|media| media.codec.is_video());
         let told_heard = inbox.vitals.heard();
         Session {
+            lanes: lanes(&handle.broadcast, routes.sections(), source),
             handle,
             sessions,
             publication,
             inbox,
-            lanes: lanes(routes.sections(), source),
             routes,
             expects_video,
             repair: config.repair(),
@@ -388,14 +388,15 @@ impl Drop for Session {
 }
 
 /// The first picture of a publisher is its source's; the second is its screen.
-fn lanes(sections: &[Media], source: &SourceName) -> Vec<Lane> {
+fn lanes(broadcast: &BroadcastId, sections: &[Media], source: &SourceName) -> Vec<Lane> {
     let mut pictures = 0;
     let lane = |media: &Media| {
         pictures += usize::from(media.codec.is_video());
-        Lane::new(match media.codec.is_video() && pictures > 1 {
+        let source = match media.codec.is_video() && pictures > 1 {
             true => source.screen(),
             false => source.clone(),
-        })
+        };
+        Lane::new(broadcast, source)
     };
     sections.iter().map(lane).collect()
 }

@@ -166,14 +166,18 @@ async fn bodies_that_are_not_offers() {
     let hevc = OFFER.replace("H264/90000", "H265/90000");
     let answer = send("application/sdp", hevc.as_bytes()).await;
     assert_eq!(answer.status, 422);
-    assert_eq!(
-        answer.problem(),
-        "no video codec in common: H264, VP8, VP9, AV1"
-    );
+    assert_eq!(answer.problem(), "no video codec in common: H264, VP8, VP9, AV1");
     let watcher = OFFER.replace("a=sendonly", "a=recvonly");
     assert_eq!(send("application/sdp", watcher.as_bytes()).await.status, 422);
-    let two = format!("{OFFER}{}", &OFFER[OFFER.find("m=video").unwrap()..]);
-    assert_eq!(send("application/sdp", two.as_bytes()).await.status, 422);
+    let again = &OFFER[OFFER.find("m=video").unwrap()..];
+    let two = format!("{OFFER}{again}");
+    assert_eq!(
+        send("application/sdp", two.as_bytes()).await.status,
+        400,
+        "one mid twice"
+    );
+    let three = format!("{OFFER}{again}{again}");
+    assert_eq!(send("application/sdp", three.as_bytes()).await.status, 422);
     let answer = request(
         &router,
         Method::POST,

@@ -81,6 +81,9 @@ impl Offer {
             media.push(Media::of(section)?);
         }
         check_number(&media)?;
+        if (1..media.len()).any(|n| media[..n].iter().any(|before| before.mid == media[n].mid)) {
+            return Err(OfferError::Malformed("two sections have one a=mid".into()));
+        }
         if media.len() > 1 && !session.iter().any(|line| line.starts_with("a=group:BUNDLE ")) {
             return Err(unsupported("audio and video must be bundled (a=group:BUNDLE)"));
         }

@@ -22,6 +22,7 @@ const MAX_WAITING: usize = 600;
 const MAX_WAITING_BYTES: usize = 10 * 1024 * 1024;
 
 pub(super) struct Lane {
+    broadcast: BroadcastId,
     pub source: SourceName,
     /// Once its first frame was sent.
     pub track: Option<TrackId>,
@@ -44,8 +45,9 @@ struct Waiting {
 pub(super) type Shown = (usize, Picture);
 
 impl Lane {
-    pub fn new(source: SourceName) -> Self {
+    pub fn new(broadcast: &BroadcastId, source: SourceName) -> Self {
         Lane {
+            broadcast: broadcast.clone(),
             source,
             track: None,
             flows: Vec::new(),
@@ -135,14 +137,25 @@ impl Lane {
             false => None,
         };
         self.layers[n].picture(area, now);
-        if self.choice.shown == Some(n) {
-            shown.push((n, picture));
-        } else if picture.keyframe && self.choice.rises_to(&self.layers, n, now) {
+        if self.choice.shown != Some(n) {
+            if !picture.keyframe || !self.choice.rises_to(&self.layers, n, now) {
+                return self.waiting[n].push(picture);
+            }
             self.show(n);
-            shown.push((n, picture));
-        } else {
-            self.waiting[n].push(picture);
         }
+        if let Some(area) = area {
+            self.tell(area);
+        }
+        shown.push((n, picture));
+    }
+
+    /// How large what is shown is, in pixels.
+    fn tell(&self, area: u32) {
+        let labels = [
+            ("broadcast", self.broadcast.to_string()),
+            ("source", self.source.to_string()),
+        ];
+        metrics::gauge!("lectern_ingest_picture_pixels", &labels).set(f64::from(area));
     }
 
     /// Falls back where the shown layer has stopped, and asks for a keyframe where a better one has settled.
@@ -153,6 +166,7 @@ impl Lane {
                 self.flows[n].intake.want_keyframe();
             } else {
                 self.show(n);
+                self.tell(self.layers[n].area);
                 shown.extend(waiting.pictures.into_iter().map(|picture| (n, picture)));
             }
         } else if let Some(n) = self.choice.better(&self.layers, now) {
@@ -163,7 +177,8 @@ impl Lane {
     fn show(&mut self, n: usize) {
         if self.is_layered() {
             tracing::info!(source = %self.source, area = self.layers[n].area, layer = n, "this layer is shown");
-            metrics::counter!("lectern_ingest_layer_switches_total").increment(1);
+            let broadcast = self.broadcast.to_string();
+            metrics::counter!("lectern_ingest_layer_switches_total", "broadcast" => broadcast).increment(1);
         }
         self.choice.shown = Some(n);
         self.waiting[n] = Waiting::default();

@@ -11,7 +11,7 @@ let session = null;
 /** How far the page's clock is behind the true one, for a lecture that is to have begun earlier. */
 let backMs = 0;
 
-globalThis.lecturer = { publish, resize, hangUp, vanish, serverPort, setBack };
+globalThis.lecturer = { publish, sendLayer, resize, hangUp, vanish, serverPort, setBack };
 
 function setBack(ms) {
   backMs = ms;
@@ -27,12 +27,12 @@ function media(width, height) {
   return new MediaStream([...picture.getVideoTracks(), ...beeps().getAudioTracks()]);
 }
 
-/** @param {{url: string, token: string, width: number, height: number, codec?: string, port?: number}} options */
-async function publish({ url, token, width, height, codec, port }) {
+/** @param {{url: string, token: string, width: number, height: number, codec?: string, port?: number, layers?: {rid: string, scale: number}[]}} options */
+async function publish({ url, token, width, height, codec, port, layers }) {
   globalThis.lectureMedia ??= media(width, height);
   const connection = new RTCPeerConnection();
   session = { connection, token, location: null, answer: '' };
-  addTracks(connection, globalThis.lectureMedia, codec);
+  addTracks(connection, globalThis.lectureMedia, codec, layers);
   await connection.setLocalDescription();
   const headers = { 'Content-Type': 'application/sdp', Authorization: `Bearer ${token}` };
   const response = await fetch(url, { method: 'POST', headers, body: connection.localDescription.sdp });
@@ -65,11 +65,20 @@ function serverPort() {
   return Number(/a=candidate:(?:\S+ ){5}(\d+)/.exec(session.answer)[1]);
 }
 
-function addTracks(connection, stream, codec) {
+/** Whether a layer of simulcast is sent. */
+async function sendLayer(rid, active) {
+  const [sender] = session.connection.getSenders();
+  const parameters = sender.getParameters();
+  parameters.encodings.find((encoding) => encoding.rid === rid).active = active;
+  await sender.setParameters(parameters);
+}
+
+function addTracks(connection, stream, codec, layers) {
   const [video] = stream.getVideoTracks();
   // A lecture's picture is read, not watched: keep its size when the path is thin.
   video.contentHint = 'detail';
-  const sender = connection.addTransceiver(video, { direction: 'sendonly', streams: [stream] });
+  const sendEncodings = layers?.map(({ rid, scale }) => ({ rid, scaleResolutionDownBy: scale }));
+  const sender = connection.addTransceiver(video, { direction: 'sendonly', streams: [stream], sendEncodings });
   connection.addTransceiver(stream.getAudioTracks()[0], { direction: 'sendonly', streams: [stream] });
   if (!codec) return;
   const wanted = ({ mimeType }) => mimeType === `video/${codec}` || /rtx$/.test(mimeType);

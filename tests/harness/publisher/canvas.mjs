@@ -17,11 +17,16 @@ export class CanvasPublisher {
 
   /**
    * On air. @param {string} url of the WHIP endpoint @param {string} token
-   * @param {{width?: number, height?: number, codec?: 'VP8' | 'H264', port?: number}} [options] `port`: of a relay
+   * @param {{width?: number, height?: number, codec?: 'VP8' | 'VP9' | 'AV1' | 'H264', port?: number, layers?: {rid: string, scale: number}[]}} [options] `port`: of a relay; `layers`: of simulcast
    * @returns {Promise<{status: number, body?: string}>}
    */
-  async publish(url, token, { width = 640, height = 360, codec, port } = {}) {
-    return this.page.evaluate((options) => lecturer.publish(options), { url, token, width, height, codec, port });
+  async publish(url, token, { width = 640, height = 360, codec, port, layers } = {}) {
+    return this.page.evaluate((options) => lecturer.publish(options), { url, token, width, height, codec, port, layers });
+  }
+
+  /** Whether a layer of simulcast is sent. @param {string} rid @param {boolean} active */
+  async sendLayer(rid, active) {
+    await this.page.evaluate(([rid, active]) => lecturer.sendLayer(rid, active), [rid, active]);
   }
 
   /** Pictures are clocked so much earlier from now on. @param {number} ms */
