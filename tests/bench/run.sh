@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs the benchmarks that are named, on release builds. usage: run.sh [origin] [window] [latency] [room] [list]
+# Runs the benchmarks that are named, on release builds. usage: run.sh [origin] [window] [latency] [room] [list] [ingest]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target="$(realpath -m "${CARGO_TARGET_DIR:-target}")/release"
-[ $# -gt 0 ] || set -- origin window latency room list
+[ $# -gt 0 ] || set -- origin window latency room list ingest
 
 # With the features of the whole workspace, so that nothing is built twice.
 build() { cargo build --release --workspace --quiet --bin "$1"; }
@@ -21,6 +21,11 @@ for name in "$@"; do
       (cd tests/bench/room && npm ci --no-fund --no-audit --loglevel=error)
       BENCH_LECTERN="$target/lectern" "$target/bench-room"
       ;;
+    ingest)
+      build lectern
+      build bench-ingest
+      BENCH_LECTERN="$target/lectern" "$target/bench-ingest"
+      ;;
     latency)
       build lectern
       (cd tests && npm run --silent setup && TEST_LECTERN="$target/lectern" node bench/latency.mjs)
@@ -29,7 +34,7 @@ for name in "$@"; do
       (cd tests && npm run --silent setup && node bench/list.mjs)
       ;;
     *)
-      echo "there is no benchmark '$name': origin, window, latency, room, list" >&2
+      echo "there is no benchmark '$name': origin, window, latency, room, list, ingest" >&2
       exit 2
       ;;
   esac

@@ -81,7 +81,8 @@ pub fn pin(cpu: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn children(pid: u32) -> anyhow::Result<Vec<u32>> {
+/// Those it has started, and that still run.
+pub fn children(pid: u32) -> anyhow::Result<Vec<u32>> {
     let list = read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
     Ok(list
         .split_whitespace()
