@@ -34,6 +34,7 @@ use super::{Answer, PATIENCE, post};
 
 pub const VIDEO: u32 = 0x1111;
 pub const AUDIO: u32 = 0x2222;
+pub const SCREEN: u32 = 0x3333;
 
 /// What the server asked of us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,11 +50,17 @@ pub struct Publisher {
     state: watch::Receiver<(bool, RTCPeerConnectionState)>,
     video: Arc<TrackLocalStaticRTP>,
     audio: Arc<TrackLocalStaticRTP>,
+    screen: Arc<TrackLocalStaticRTP>,
 }
 
 impl Publisher {
     /// Makes an offer of H.264 and Opus; `answer` gets it and brings the server's answer.
     pub async fn offer() -> (Self, String) {
+        Self::offer_with(false).await
+    }
+
+    /// The same, with a second picture.
+    pub async fn offer_with(a_screen: bool) -> (Self, String) {
         let (wish, wishes) = mpsc::unbounded_channel();
         let (tell, state) = watch::channel((false, RTCPeerConnectionState::New));
         let mut engine = MediaEngine::default();
@@ -83,6 +90,10 @@ impl Publisher {
         let audio = track(RtpCodecKind::Audio, opus(), AUDIO);
         connection.add_track(audio.clone()).await.unwrap();
         connection.add_track(video.clone()).await.unwrap();
+        let screen = track(RtpCodecKind::Video, h264(), SCREEN);
+        if a_screen {
+            connection.add_track(screen.clone()).await.unwrap();
+        }
         let offer = connection.create_offer(None).await.unwrap();
         connection.set_local_description(offer).await.unwrap();
         let mut publisher = Publisher {
@@ -92,6 +103,7 @@ impl Publisher {
             state,
             video,
             audio,
+            screen,
         };
         publisher.wait(|(gathered, _)| *gathered).await;
         let offer = publisher.connection.local_description().await.unwrap().sdp;
@@ -109,7 +121,11 @@ impl Publisher {
 
     /// Offers, posts, and is connected.
     pub async fn connect(router: &Router, path: &str) -> Self {
-        let (mut publisher, offer) = Publisher::offer().await;
+        Self::connect_with(router, path, false).await
+    }
+
+    pub async fn connect_with(router: &Router, path: &str, a_screen: bool) -> Self {
+        let (mut publisher, offer) = Publisher::offer_with(a_screen).await;
         let answer = post(router, path, &offer).await;
         assert_eq!(answer.status, 201, "{}", answer.body);
         publisher.answered(&answer).await;
@@ -119,6 +135,13 @@ impl Publisher {
     pub async fn video(&self, sequence: u16, timestamp: u32, marker: bool, payload: Bytes) {
         self.video
             .write_rtp(packet(VIDEO, 102, sequence, timestamp, marker, payload))
+            .await
+            .unwrap();
+    }
+
+    pub async fn screen(&self, sequence: u16, timestamp: u32, marker: bool, payload: Bytes) {
+        self.screen
+            .write_rtp(packet(SCREEN, 102, sequence, timestamp, marker, payload))
             .await
             .unwrap();
     }
@@ -187,7 +210,7 @@ fn track(kind: RtpCodecKind, codec: RTCRtpCodec, ssrc: u32) -> Arc<TrackLocalSta
         active: true,
         ..Default::default()
     };
-    let name = kind.to_string();
+    let name = format!("{kind}-{ssrc}");
     Arc::new(TrackLocalStaticRTP::new(MediaStreamTrack::new(
         "stream".into(),
         name.clone(),
