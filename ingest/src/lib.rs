@@ -12,6 +12,7 @@
 //!
 //! [RFC 9725]: https://www.rfc-editor.org/rfc/rfc9725
 
+mod belt;
 mod capture;
 pub mod client;
 mod config;

@@ -255,7 +255,7 @@ impl Session {
 
     /// Frames that are complete leave; what is missing is asked for.
     fn turn(&mut self, now: Instant) {
-        for n in 0..self.lanes.len() {
+        for n in self.pictures_first() {
             for (flow, picture) in self.lanes[n].pictures(now) {
                 self.publish(n, flow, picture, now);
             }
@@ -270,6 +270,14 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// A picture opens the line; sound that comes with the first one is not to be too early for it.
+    fn pictures_first(&self) -> impl Iterator<Item = usize> + 'static {
+        let sections = self.routes.sections();
+        let mut order: Vec<usize> = (0..sections.len()).collect();
+        order.sort_by_key(|n| !sections[*n].codec.is_video());
+        order.into_iter()
     }
 
     fn publish(&mut self, n: usize, flow: usize, picture: Picture, now: Instant) {

@@ -26,7 +26,7 @@ use webrtc::peer_connection::{
 use webrtc::rtp_transceiver::RtpTransceiver;
 
 use super::clock::RtpClock;
-use super::keyframes::{self, KeyframeRequests};
+use super::keyframes;
 use super::reports::{Sender, SenderReports};
 use super::rtp::Packetizer;
 use super::{Config, Error};
@@ -88,7 +88,7 @@ impl Connection {
                 NackResponderBuilder::new().with_size(REPAIRABLE_PACKETS).build(),
             )
             .with(Slot::SenderReport, SenderReports::new(senders, stream.clone()))
-            .with(keyframes::SLOT, KeyframeRequests::new(keyframe_wanted.clone()));
+            .with(keyframes::SLOT, keyframes::requests(keyframe_wanted.clone()));
         let ice = config.stun.iter().map(|url| RTCIceServer {
             urls: vec![url.clone()],
             ..Default::default()

@@ -120,8 +120,8 @@ impl Peer {
         let route = mux.route(credentials.clone());
         let (engine, registry) = codecs::for_offer(offer).map_err(stack)?;
         let registry = registry
-            .with(tap::SLOT, tap::Tap::new(events, vitals.clone(), offer.labels))
-            .with(tap::END, tap::End::default());
+            .with(tap::SLOT, tap::tap(events, vitals.clone(), offer.labels))
+            .with(tap::END, tap::end());
         let connection: Arc<dyn PeerConnection> = Arc::new(
             PeerConnectionBuilder::new()
                 .with_configuration(RTCConfigurationBuilder::default().build())

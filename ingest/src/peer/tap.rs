@@ -2,23 +2,22 @@
 //! that anything came at all.
 //!
 //! The stack's own way to the application is not used. It drops the repairs of simulcast's layers and streams that
-//! were not declared, and its queue is short and loses silently. So the [`Tap`] gives a copy of each packet to the
-//! session, the packets go on to those who report on them (RTCP, transport-wide feedback), and the [`End`] is where
-//! they end.
+//! were not declared, and its queue is short and loses silently. So the [`tap`] gives a copy of each packet to the
+//! session, the packets go on to those who report on them (RTCP, transport-wide feedback), and at the [`end`] media
+//! stops: the stack's queues stay empty.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use rtc::interceptor::{Interceptor, Packet as Tagged, Slot, StreamInfo, TaggedPacket};
+use rtc::interceptor::{Interceptor, Packet as Tagged, Slot};
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtp;
-use rtc::sansio::Protocol;
-use rtc::shared::error::Error;
 use tokio::sync::mpsc;
 
 use super::{Event, Vitals};
+use crate::belt::Look;
 use crate::rtp::Packet;
 use crate::sdp::Labels;
 
@@ -49,38 +48,46 @@ pub(crate) struct Label {
     pub repaired_rid: Option<Bytes>,
 }
 
-pub(super) struct Tap {
+/// What comes, for the session.
+pub(super) fn tap(
+    events: mpsc::Sender<Event>,
+    vitals: Arc<Vitals>,
+    labels: Labels,
+) -> impl Interceptor + 'static {
+    let mut tap = Tap {
+        events,
+        vitals,
+        labels,
+        labelled: HashSet::new(),
+    };
+    Look::new(move |packet, now| {
+        tap.watch(packet, now);
+        true
+    })
+}
+
+/// Where media stops that the session has already.
+pub(super) fn end() -> impl Interceptor + 'static {
+    Look::new(|packet, _| !matches!(packet, Tagged::Rtp(_)))
+}
+
+struct Tap {
     events: mpsc::Sender<Event>,
     vitals: Arc<Vitals>,
     labels: Labels,
     labelled: HashSet<u32>,
-    read: VecDeque<TaggedPacket>,
-    write: VecDeque<TaggedPacket>,
 }
 
 impl Tap {
-    pub fn new(events: mpsc::Sender<Event>, vitals: Arc<Vitals>, labels: Labels) -> Self {
-        Tap {
-            events,
-            vitals,
-            labels,
-            labelled: HashSet::new(),
-            read: VecDeque::new(),
-            write: VecDeque::new(),
-        }
-    }
-
-    fn watch(&mut self, packet: &TaggedPacket) {
-        self.vitals.hear(packet.now);
-        match &packet.message.packet {
-            Tagged::Rtp(media) => self.media(media, packet.now),
+    fn watch(&mut self, packet: &Tagged, now: Instant) {
+        self.vitals.hear(now);
+        match packet {
+            Tagged::Rtp(media) => self.media(media, now),
             Tagged::Rtcp(packets) => {
-                for report in packets
-                    .iter()
-                    .filter_map(|p| p.as_any().downcast_ref::<SenderReport>())
-                {
-                    self.report(report, packet.now);
-                }
+                let reports = packets.iter().map(|p| p.as_any());
+                reports
+                    .filter_map(|p| p.downcast_ref::<SenderReport>())
+                    .for_each(|report| self.report(report, now));
             }
             _ => {}
         }
@@ -139,80 +146,4 @@ impl Tap {
             }),
         );
     }
-}
-
-impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Error> {
-        self.watch(&packet);
-        self.read.push_back(packet);
-        Ok(())
-    }
-
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.read.pop_front()
-    }
-
-    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Error> {
-        self.write.push_back(packet);
-        Ok(())
-    }
-
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.write.pop_front()
-    }
-}
-
-impl Interceptor for Tap {
-    fn bind_local_stream(&mut self, _: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _: &StreamInfo) {}
-    fn bind_remote_stream(&mut self, _: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
-}
-
-/// Where media ends that the session has already: the stack's queues stay empty.
-#[derive(Default)]
-pub(super) struct End {
-    read: VecDeque<TaggedPacket>,
-    write: VecDeque<TaggedPacket>,
-}
-
-impl Protocol<TaggedPacket, TaggedPacket, ()> for End {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Error> {
-        if !matches!(packet.message.packet, Tagged::Rtp(_)) {
-            self.read.push_back(packet);
-        }
-        Ok(())
-    }
-
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.read.pop_front()
-    }
-
-    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Error> {
-        self.write.push_back(packet);
-        Ok(())
-    }
-
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.write.pop_front()
-    }
-}
-
-impl Interceptor for End {
-    fn bind_local_stream(&mut self, _: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _: &StreamInfo) {}
-    fn bind_remote_stream(&mut self, _: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
 }
