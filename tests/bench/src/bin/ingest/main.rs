@@ -24,6 +24,9 @@ struct Args {
     /// Of each of them.
     #[arg(long, default_value_t = 2500)]
     kbps: u32,
+    /// The publishers without transcoding alone.
+    #[arg(long)]
+    without_ladders: bool,
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -40,6 +43,9 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     if let Some(Role::Listen) = args.role {
         return sessions::listen().await;
+    }
+    if args.without_ladders {
+        return publishers(&args).await;
     }
     let folder = tempfile::tempdir()?;
     eprintln!("making a lecture of 1080p30 …");
