@@ -62,13 +62,11 @@ impl Backlog {
             .chain(frames)
     }
 
-    /// The capture time of the newest picture.
-    pub fn newest_picture(&self) -> Option<MediaTime> {
-        self.frames
-            .iter()
-            .rev()
-            .find(|f| self.is_video(f.track))
-            .map(|f| f.at)
+    /// The capture time of each video track's newest picture, of which it has one.
+    pub fn newest_pictures(&self) -> Vec<(TrackId, MediaTime)> {
+        let videos = self.tracks.iter().filter(|t| t.codec.is_video());
+        let newest = |t: &Track| self.frames.iter().rev().find(|f| f.track == t.id);
+        videos.filter_map(|t| Some((t.id, newest(t)?.at))).collect()
     }
 
     fn frame(&mut self, frame: &Frame, line: MediaTime) {
@@ -188,7 +186,7 @@ mod tests {
             [400, 500, 600, 700, 800, 900],
             "at 800 the line stood at 500"
         );
-        assert_eq!(b.newest_picture().map(|at| at.ticks()), Some(81_000));
+        assert_eq!(b.newest_pictures(), [(TrackId(1), MediaTime::from_ticks(81_000))]);
         push(&mut b, 900, Record::TrackEnded(TrackId(1)));
         assert_eq!(b.records().count(), 1);
     }

@@ -6,6 +6,7 @@ mod announce;
 mod source;
 mod studio;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -14,8 +15,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
-use timeline::WallTime;
 use timeline::feed::Record;
+use timeline::{SourceName, WallTime};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,10 +24,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 use crate::encode::{Encoded, Ladder};
-use crate::line::{Due, Start};
-use crate::picture::Face;
+use crate::line::{self, Due, Start};
+use crate::scene::{Canvas, Picture, Scene};
 use crate::stills::{self, Shutter};
-use crate::wire::{self, FromChild, Job, Report, ToChild};
+use crate::wire::{self, FromChild, Job, Report, SourceReport, ToChild};
 use crate::{Config, Error, slate};
 
 use announce::Announcer;
@@ -73,7 +74,7 @@ async fn converse(socket: StdUnixStream) -> Result<(), Error> {
         start,
         first_still,
         caught_up,
-        sound_shift_ms,
+        sound_shifts_ms,
     } = wire::decode(&first.map_err(Error::Socket)?)?
     else {
         return Err(Error::Wire("the first message does not begin a line".into()));
@@ -83,8 +84,10 @@ async fn converse(socket: StdUnixStream) -> Result<(), Error> {
     let (to_parent, outgoing) = mpsc::channel(FRAMES_WAITING);
     let speaker = tokio::spawn(speak(FramedWrite::new(write, wire::codec()), outgoing));
     let line = Line::begin(config, job, start, first_still, to_parent)?;
-    line.studio.line().shift_sound(sound_shift_ms);
-    if let Some(caught_up) = caught_up {
+    for (source, ms) in sound_shifts_ms {
+        line.studio.line().shift_sound(source, ms);
+    }
+    if !caught_up.is_empty() {
         line.studio.line().hold(caught_up, now() + CATCH_UP);
     }
     let outcome = line.run(incoming).await;
@@ -134,6 +137,7 @@ struct Line {
     encoded: mpsc::Receiver<Encoded>,
     ladder: Ladder,
     shutter: Shutter,
+    canvas: Canvas,
     slate: gstreamer::Buffer,
     /// Stands for the slate until the line has shown a picture.
     opening: Option<gstreamer::Buffer>,
@@ -151,20 +155,22 @@ impl Line {
         to_parent: mpsc::Sender<FromChild>,
     ) -> Result<Self, Error> {
         config.check()?;
-        let canvas = Ladder::canvas(&config);
+        let caps = Ladder::canvas(&config);
+        let (width, height) = config.canvas();
         let moved = Arc::new(Notify::new());
         let (out, encoded) = mpsc::channel(FRAMES_WAITING);
         let stills_out = out.clone();
         let studio = Arc::new(Studio::new(&config, &job, start, moved.clone()));
         // The slates are drawn while the encoders start: viewers wait for both.
         let (ladder, slates) = std::thread::scope(|scope| {
-            let slates = scope.spawn(|| slates(&config, &canvas, start));
+            let slates = scope.spawn(|| slates(&config, &caps, start));
             (Ladder::start(&config, job.grid, start, out, moved), slates.join())
         });
         let (slate, opening) =
             slates.map_err(|_| Error::GStreamer("drawing the slates panicked".into()))??;
         Ok(Line {
-            source: Source::new(canvas.clone(), studio.clone()),
+            source: Source::new(Canvas::pictures(width, height), studio.clone()),
+            canvas: Canvas::new(width, height)?,
             slate,
             opening,
             shutter: Shutter::start(&config, job.grid, first_still, stills_out)?,
@@ -222,16 +228,10 @@ impl Line {
             match due {
                 None => return Ok(false),
                 Some(Due::Sound { frame, samples }) => self.ladder.sound(frame, &samples)?,
-                Some(Due::Slot { slot, face }) => {
-                    let canvas = match &face {
-                        Face::Fresh(canvas) | Face::Repeat(canvas) => {
-                            self.opening = None;
-                            canvas
-                        }
-                        Face::Slate => self.opening.as_ref().unwrap_or(&self.slate),
-                    };
-                    self.ladder.picture(slot, canvas)?;
-                    self.shutter.picture(slot, canvas);
+                Some(Due::Slot { slot, scene }) => {
+                    let canvas = self.paint(&scene);
+                    self.ladder.picture(slot, &canvas)?;
+                    self.shutter.picture(slot, &canvas);
                 }
                 Some(Due::Over) => {
                     self.ladder.finish()?;
@@ -240,6 +240,18 @@ impl Line {
                 }
             }
         }
+    }
+
+    /// What stands in a slot. [`Scene::single`] tells whether that is one source's picture alone.
+    fn paint(&mut self, scene: &Scene<Picture>) -> gstreamer::Buffer {
+        if scene.is_slate() {
+            return self.opening.as_ref().unwrap_or(&self.slate).clone();
+        }
+        self.opening = None;
+        self.canvas.paint(scene).unwrap_or_else(|e| {
+            log(format_args!("a scene cannot be painted: {e}"));
+            self.slate.clone()
+        })
     }
 
     /// How long nothing can be due. When the encoders are full, their progress wakes the loop.
@@ -278,7 +290,7 @@ impl Line {
                 counts: line.counts(),
                 decode_errors: self.studio.take_decode_errors(),
                 lag_ms: line.lag(now()).as_secs_f64() * 1000.0,
-                sound_shift_ms: line.sound_shift_ms(),
+                sources: source_reports(&mut line),
                 cpu_ms: cpu_ms - self.cpu_ms,
                 decode_s: self.studio.take_decoding_s(),
                 grid_s: line.ahead(),
@@ -294,6 +306,27 @@ impl Line {
             .await
             .map_err(|_| Error::Wire("the parent does not listen".into()))
     }
+}
+
+fn source_reports(line: &mut line::Line<Picture>) -> Vec<SourceReport> {
+    let report = |source: &SourceName| SourceReport {
+        source: source.clone(),
+        late: 0,
+        lateness_ms: 0.0,
+        sound_shift_ms: 0.0,
+    };
+    let mut reports: BTreeMap<SourceName, SourceReport> = BTreeMap::new();
+    for (source, ms) in line.sound_shifts_ms() {
+        reports
+            .entry(source.clone())
+            .or_insert_with(|| report(source))
+            .sound_shift_ms = ms;
+    }
+    for (source, lateness) in line.lateness() {
+        let report = reports.entry(source.clone()).or_insert_with(|| report(&source));
+        (report.late, report.lateness_ms) = (lateness.late, lateness.most_ms);
+    }
+    reports.into_values().collect()
 }
 
 /// The one for while nobody is heard, and the one before the first picture.

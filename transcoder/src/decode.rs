@@ -1,4 +1,4 @@
-//! One source track decoded: frames in, canvases or samples out.
+//! One source track decoded: frames in, pictures or samples out.
 //!
 //! Whatever comes in, the line goes on: a decoder that fails says so once and is built anew by its owner.
 
@@ -12,6 +12,7 @@ use gstreamer_video::ForceKeyUnitEvent;
 use timeline::{Codec, Frame, MediaTime, Span};
 
 use crate::Error;
+use crate::scene::Picture;
 use crate::sound::{CHANNELS, RATE, Sample};
 
 /// GStreamer has no time before zero, but a picture may be captured before the origin.
@@ -28,7 +29,7 @@ const CONTIGUOUS: Span = Span::from_millis(5);
 
 /// Where a decoder's work goes. Called on GStreamer's threads.
 pub trait Decoded: Send + Sync + 'static {
-    fn picture(&self, at: MediaTime, canvas: gst::Buffer);
+    fn picture(&self, at: MediaTime, picture: Picture);
     fn sound(&self, at: MediaTime, packet: &[Sample]);
     /// No picture can be decoded before the next keyframe.
     fn keyframe_wanted(&self);
@@ -48,8 +49,9 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    pub fn start(codec: Codec, canvas: &gst::Caps, to: Arc<dyn Decoded>) -> Result<Self, Error> {
-        let pipeline = gst::parse::launch(&description(codec, canvas))?
+    /// `pictures`: what pictures may be; they are scaled to that, and not stretched.
+    pub fn start(codec: Codec, pictures: &gst::Caps, to: Arc<dyn Decoded>) -> Result<Self, Error> {
+        let pipeline = gst::parse::launch(&description(codec, pictures))?
             .downcast::<gst::Pipeline>()
             .map_err(|_| Error::GStreamer("the decoder is no pipeline".into()))?;
         let source: AppSrc = named(&pipeline, "in")?;
@@ -133,21 +135,21 @@ impl Drop for Decoder {
 }
 
 /// One decoding thread: frame threads would hold pictures back.
-fn description(codec: Codec, canvas: &gst::Caps) -> String {
-    let to_canvas = format!("videoconvert ! videoscale add-borders=true ! {canvas}");
+fn description(codec: Codec, pictures: &gst::Caps) -> String {
+    let to_pictures = format!("videoconvert ! videoscale add-borders=true ! {pictures}");
     let to_samples = format!(
         "audioconvert ! audioresample ! audio/x-raw,format=F32LE,layout=interleaved,rate={RATE},channels={CHANNELS}"
     );
     let (caps, decode) = match codec {
         Codec::H264 => (
             "video/x-h264,stream-format=byte-stream,alignment=au",
-            format!("h264parse ! avdec_h264 max-threads=1 ! {to_canvas}"),
+            format!("h264parse ! avdec_h264 max-threads=1 ! {to_pictures}"),
         ),
-        Codec::Vp8 => ("video/x-vp8", format!("vp8dec threads=1 ! {to_canvas}")),
-        Codec::Vp9 => ("video/x-vp9", format!("vp9dec threads=1 ! {to_canvas}")),
+        Codec::Vp8 => ("video/x-vp8", format!("vp8dec threads=1 ! {to_pictures}")),
+        Codec::Vp9 => ("video/x-vp9", format!("vp9dec threads=1 ! {to_pictures}")),
         Codec::Av1 => (
             "video/x-av1,stream-format=obu-stream,alignment=tu",
-            format!("av1parse ! av1dec ! {to_canvas}"),
+            format!("av1parse ! av1dec ! {to_pictures}"),
         ),
         Codec::G722 => (
             "audio/G722,channels=1,rate=16000",
@@ -182,7 +184,9 @@ fn put_out(sink: &AppSink, codec: Codec, to: Arc<dyn Decoded>) {
             return Ok(gst::FlowSuccess::Ok);
         };
         if codec.is_video() {
-            to.picture(at, buffer);
+            if let Some(picture) = Picture::of(&sample) {
+                to.picture(at, picture);
+            }
         } else if let Ok(map) = buffer.map_readable() {
             to.sound(at, &samples(&map));
         }

@@ -1,8 +1,9 @@
-//! One source in, a keyframe-aligned ladder of renditions out.
+//! A lecture's sources in, a keyframe-aligned ladder of renditions out.
 //!
 //! The line is driven by the clock, not by the input: the slot for capture time `t` leaves at `t + D`, filled
-//! with the picture captured last at or before `t`. The grid is plain Rust ([`line`], [`picture`], [`sound`]:
-//! time is an argument); GStreamer decodes what comes in ([`decode`]) and encodes what goes out ([`encode`], [`stills`]).
+//! with the picture that each source captured last at or before `t`. The grid is plain Rust ([`line`], [`scene`],
+//! [`picture`], [`mix`], [`sound`]: time is an argument); GStreamer decodes what comes in ([`decode`]), paints scenes of
+//! several pictures ([`scene::Canvas`]) and encodes what goes out ([`encode`], [`stills`]).
 //!
 //! C code that decodes what strangers send crashes alone: it runs in a child process ([`child`]), which
 //! [`run`] supervises. A respawned child encodes the slots that are missing, then goes live.
@@ -17,8 +18,10 @@ mod encode;
 mod error;
 pub mod lecture;
 mod line;
+mod mix;
 mod picture;
 mod report;
+mod scene;
 mod slate;
 mod sound;
 mod stills;

@@ -4,10 +4,11 @@
 //! does the slate take the picture's place.
 
 use serde::{Deserialize, Serialize};
-use timeline::{AAC_FRAME, Grid, MediaTime, Span, Timeline, WallTime};
+use timeline::{AAC_FRAME, Grid, Layout, MediaTime, SourceName, Span, Timeline, Track, TrackId, WallTime};
 
-use crate::picture::{Face, Pictures};
-use crate::sound::{Sample, Sound, frame_start};
+use crate::mix::Mix;
+use crate::scene::{Cast, Lateness, Scene};
+use crate::sound::{Sample, frame_start};
 
 /// Silence of the publisher (no RTP, no RTCP) after which the slate is shown.
 const SILENCE: Span = Span::from_millis(2_000);
@@ -30,7 +31,7 @@ pub struct Start {
 pub enum Due<P> {
     Slot {
         slot: i64,
-        face: Face<P>,
+        scene: Scene<P>,
     },
     Sound {
         frame: i64,
@@ -63,8 +64,8 @@ pub struct Line<P> {
     next: Start,
     /// The first slot and audio frame that are not on the line any more.
     end: Option<Start>,
-    pictures: Pictures<P>,
-    sound: Sound,
+    cast: Cast<P>,
+    mix: Mix,
     heard: Option<MediaTime>,
     hold: Option<Hold>,
     counts: Counts,
@@ -74,7 +75,8 @@ pub struct Line<P> {
 
 /// Nothing leaves before the decoders have caught up with what the publisher sent while no encoder was there.
 struct Hold {
-    until: MediaTime,
+    /// The capture time of each track's newest picture.
+    until: Vec<(TrackId, MediaTime)>,
     at_most: WallTime,
 }
 
@@ -90,12 +92,8 @@ impl<P: Clone> Line<P> {
             start,
             next: start,
             end: None,
-            pictures: Pictures::new(
-                grid.slot_start(start.slot),
-                (delay.ticks() / grid.frame.ticks()) as usize,
-                tolerance,
-            ),
-            sound: Sound::starting(start.audio),
+            cast: Cast::new((delay.ticks() / grid.frame.ticks()) as usize, tolerance),
+            mix: Mix::starting(start.audio),
             heard: None,
             hold: None,
             counts: Counts::default(),
@@ -103,7 +101,28 @@ impl<P: Clone> Line<P> {
         }
     }
 
-    pub fn picture(&mut self, at: MediaTime, picture: P, now: WallTime) {
+    /// A source begins to send pictures or sound. What it sent so before is over.
+    pub fn track(&mut self, track: &Track) {
+        if track.codec.is_video() {
+            let next = self.grid.slot_start(self.next.slot);
+            self.cast.begin(track.id, &track.source, next);
+        } else {
+            self.mix.begin(track.id, &track.source);
+        }
+    }
+
+    pub fn track_ended(&mut self, track: TrackId) {
+        self.cast.end(track);
+        self.mix.end(track);
+        self.do_not_wait_for(track);
+    }
+
+    /// How the sources' pictures stand from the next slot on.
+    pub fn layout(&mut self, layout: Layout) {
+        self.cast.layout(layout);
+    }
+
+    pub fn picture(&mut self, track: TrackId, at: MediaTime, picture: P, now: WallTime) {
         let early = at - Span::from_ticks(self.grid.frame.ticks() / 4);
         // The slot that would have shown it first: the one at or after it.
         let slot = self
@@ -113,16 +132,17 @@ impl<P: Clone> Line<P> {
             self.counts.late += 1;
             let lateness = (now - self.slot_leaves(slot)).as_secs_f64() * 1000.0;
             self.counts.lateness_ms = self.counts.lateness_ms.max(lateness);
+            self.cast.late(track, lateness);
         }
         if self.ahead.len() < MOST_MEASURED {
             let ahead = (self.slot_leaves(slot) - now).max(Span::ZERO);
             self.ahead.push(ahead.as_secs_f64() as f32);
         }
-        self.pictures.push(at, picture);
+        self.cast.push(track, at, picture);
     }
 
-    pub fn sound(&mut self, at: MediaTime, packet: &[Sample]) {
-        self.sound.push(at, packet);
+    pub fn sound(&mut self, track: TrackId, at: MediaTime, packet: &[Sample]) {
+        self.mix.push(track, at, packet);
     }
 
     /// The publisher was heard, on any track.
@@ -130,19 +150,22 @@ impl<P: Clone> Line<P> {
         self.heard = self.heard.max(Some(at));
     }
 
-    /// The video track is over.
-    pub fn picture_track_ended(&mut self) {
-        self.pictures.orphan();
-    }
-
-    /// Nothing leaves until a picture captured at `until` is there, or it is `at_most`.
-    pub fn hold(&mut self, until: MediaTime, at_most: WallTime) {
+    /// Nothing leaves until the pictures of these tracks that were captured at these times are there, or it is
+    /// `at_most`.
+    pub fn hold(&mut self, until: Vec<(TrackId, MediaTime)>, at_most: WallTime) {
         self.hold = Some(Hold { until, at_most });
     }
 
-    /// The sound goes on as far behind its capture as it was before.
-    pub fn shift_sound(&mut self, ms: f64) {
-        self.sound.shift_by_ms(ms);
+    /// Nothing will be decoded of this track.
+    pub fn do_not_wait_for(&mut self, track: TrackId) {
+        if let Some(hold) = &mut self.hold {
+            hold.until.retain(|(held, _)| *held != track);
+        }
+    }
+
+    /// The sound of a source goes on as far behind its capture as it was before.
+    pub fn shift_sound(&mut self, source: SourceName, ms: f64) {
+        self.mix.shift(source, ms);
     }
 
     pub fn is_held(&self) -> bool {
@@ -179,7 +202,7 @@ impl<P: Clone> Line<P> {
             self.next.audio += 1;
             return Some(Due::Sound {
                 frame,
-                samples: self.sound.take(),
+                samples: self.mix.take(),
             });
         }
         room.then(|| self.slot())
@@ -203,9 +226,14 @@ impl<P: Clone> Line<P> {
         self.next.slot
     }
 
-    /// How far behind its capture the sound is, because it comes later than D. Milliseconds.
-    pub fn sound_shift_ms(&self) -> f64 {
-        self.sound.shift_ms()
+    /// How far behind its capture the sound of each source is, because it comes later than D. Milliseconds.
+    pub fn sound_shifts_ms(&self) -> impl Iterator<Item = (&SourceName, f64)> {
+        self.mix.shifts_ms()
+    }
+
+    /// How late the pictures of each source came since the last call.
+    pub fn lateness(&mut self) -> impl Iterator<Item = (SourceName, Lateness)> {
+        self.cast.lateness()
     }
 
     /// How long before their slots the pictures since the last call came, in seconds: what is left of D.
@@ -215,9 +243,9 @@ impl<P: Clone> Line<P> {
 
     /// What was counted since the last call.
     pub fn counts(&mut self) -> Counts {
-        self.counts.skipped = std::mem::take(&mut self.pictures.skipped);
-        self.counts.late_samples = std::mem::take(&mut self.sound.late_samples);
-        self.counts.sound_gaps = std::mem::take(&mut self.sound.gaps);
+        self.counts.skipped = self.cast.skipped();
+        self.counts.late_samples = self.mix.late_samples();
+        self.counts.sound_gaps = self.mix.gaps();
         std::mem::take(&mut self.counts)
     }
 
@@ -225,24 +253,26 @@ impl<P: Clone> Line<P> {
         let slot = self.next.slot;
         self.next.slot += 1;
         let at = self.grid.slot_start(slot);
-        let mut face = self.pictures.take(at);
+        let mut scene = self.cast.take(at);
         // By the slot's own time, not by now: so D makes no difference, and a line that catches up shows what it
         // would have shown.
         if self.heard.is_none_or(|heard| at - heard > SILENCE) {
-            self.pictures.slated();
-            face = Face::Slate;
+            self.cast.slated();
+            scene = Scene::slate();
         }
-        match face {
-            Face::Fresh(_) => self.counts.fresh += 1,
-            Face::Repeat(_) => self.counts.repeated += 1,
-            Face::Slate => self.counts.slate += 1,
+        match (scene.is_slate(), scene.is_fresh()) {
+            (true, _) => self.counts.slate += 1,
+            (false, true) => self.counts.fresh += 1,
+            (false, false) => self.counts.repeated += 1,
         }
-        Due::Slot { slot, face }
+        Due::Slot { slot, scene }
     }
 
     fn held(&mut self, now: WallTime) -> bool {
         let held = self.hold.as_ref().is_some_and(|hold| {
-            now < hold.at_most && self.pictures.newest().is_none_or(|newest| newest < hold.until)
+            let missing =
+                |(track, until): &(_, _)| self.cast.newest(*track).is_none_or(|newest| newest < *until);
+            now < hold.at_most && hold.until.iter().any(missing)
         });
         if !held {
             self.hold = None;

@@ -32,20 +32,29 @@ pub struct Pictures<P> {
 /// Pictures that may wait beyond those of the line delay: two seconds at 30 fps, what a respawned encoder has to
 /// catch up with; 90 MB of 720p. A line that lags more shows fewer pictures.
 const CATCH_UP: usize = 64;
+/// What each of many sources has of that all the same.
+const LEAST: usize = 8;
 
 impl<P: Clone> Pictures<P> {
     /// `first`: the first slot. `delayed`: slots in the line delay. `tolerance`: how much later than its slot a
     /// picture may be captured.
     pub fn new(first: MediaTime, delayed: usize, tolerance: Span) -> Self {
-        let room = delayed + CATCH_UP;
         Pictures {
             waiting: VecDeque::new(),
             shown: None,
             orphaned: false,
             tolerance,
             wanted: first,
-            room,
+            room: delayed + CATCH_UP,
             skipped: 0,
+        }
+    }
+
+    /// Memory has room for the pictures of one source that catches up; `sources` share it.
+    pub fn share_room(&mut self, delayed: usize, sources: usize) {
+        self.room = delayed + (CATCH_UP / sources.max(1)).max(LEAST);
+        while self.waiting.len() > self.room {
+            self.make_room();
         }
     }
 
@@ -86,6 +95,11 @@ impl<P: Clone> Pictures<P> {
     /// The capture time of the newest picture there is.
     pub fn newest(&self) -> Option<MediaTime> {
         self.waiting.back().or(self.shown.as_ref()).map(|(at, _)| *at)
+    }
+
+    /// Whether there is anything that a later slot may show.
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// The track is over. Its last picture stays until the slate takes its place.

@@ -83,11 +83,24 @@ pub fn publish(broadcast: &BroadcastId, report: &Report) {
         ("lectern_transcoder_lag_milliseconds", report.lag_ms),
         (
             "lectern_transcoder_sound_shift_milliseconds",
-            report.sound_shift_ms,
+            report
+                .sources
+                .iter()
+                .map(|source| source.sound_shift_ms)
+                .fold(0.0, f64::max),
         ),
     ];
     for (name, value) in gauges {
         metrics::gauge!(name, "broadcast" => broadcast.to_string()).set(value);
+    }
+    for source in &report.sources {
+        let labels = [
+            ("broadcast", broadcast.to_string()),
+            ("source", source.source.to_string()),
+        ];
+        metrics::counter!("lectern_source_late_pictures_total", &labels).increment(source.late);
+        metrics::gauge!("lectern_source_lateness_milliseconds", &labels).set(source.lateness_ms);
+        metrics::gauge!("lectern_source_sound_shift_milliseconds", &labels).set(source.sound_shift_ms);
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use timeline::feed::{Consumer, Producer, Record};
-use timeline::{Frame, MediaTime, Rendition, Span, Stills, WallTime};
+use timeline::{Frame, MediaTime, Rendition, SourceName, Span, Stills, WallTime};
 use tokio::time::Instant;
 
 use crate::backlog::Backlog;
@@ -41,7 +41,7 @@ pub async fn run(config: Config, job: Job, source: Consumer, line: Producer) -> 
         backlog: Backlog::default(),
         barrier: None,
         ladder: Vec::new(),
-        sound_shift_ms: 0.0,
+        sound_shifts_ms: Vec::new(),
         end: None,
         source: Some(source),
         config: Arc::new(config),
@@ -79,8 +79,8 @@ struct Supervisor {
     /// From the first child's announcement on.
     barrier: Option<Barrier>,
     ladder: Vec<Rendition>,
-    /// As last reported: the next child goes on with it.
-    sound_shift_ms: f64,
+    /// Of each source, as last reported: the next child goes on with them.
+    sound_shifts_ms: Vec<(SourceName, f64)>,
     end: Option<(MediaTime, Instant)>,
 }
 
@@ -163,14 +163,14 @@ impl Supervisor {
             barrier.restart();
         }
         let (config, job) = ((*self.config).clone(), (*self.job).clone());
-        let caught_up = self.backlog.newest_picture();
+        let caught_up = self.backlog.newest_pictures();
         process.send(ToChild::Begin {
             config,
             job,
             start,
             first_still: self.first_still(),
             caught_up,
-            sound_shift_ms: self.sound_shift_ms,
+            sound_shifts_ms: self.sound_shifts_ms.clone(),
         });
         self.backlog
             .records()
@@ -244,7 +244,8 @@ impl Supervisor {
                 Ok(())
             }
             FromChild::Report(report) => {
-                self.sound_shift_ms = report.sound_shift_ms;
+                let shifts = report.sources.iter();
+                self.sound_shifts_ms = shifts.map(|s| (s.source.clone(), s.sound_shift_ms)).collect();
                 self.stages.report(&report);
                 report::publish(&self.job.broadcast, &report);
                 Ok(())

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use timeline::feed::Record;
-use timeline::{BroadcastId, Frame, Grid, MediaTime, Rendition, Stills, Timeline};
+use timeline::{BroadcastId, Frame, Grid, MediaTime, Rendition, SourceName, Stills, Timeline, TrackId};
 use tokio_util::codec::LengthDelimitedCodec;
 
 use crate::line::{Counts, Start};
@@ -25,16 +25,16 @@ pub struct Job {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToChild {
     /// The first message. `start`: the first slot and audio frame that are not on the line yet.
-    /// `first_still`: the first segment whose still is not. `caught_up`: what the publisher sent while no child was there follows at once, and holds pictures up to this capture time;
-    /// nothing is due before they are decoded. `sound_shift_ms`: by how much the sound on the line is behind its
-    /// capture.
+    /// `first_still`: the first segment whose still is not. `caught_up`: what the publishers sent while no child was
+    /// there follows at once, and holds pictures of these tracks up to these capture times; nothing is due before they
+    /// are decoded. `sound_shifts_ms`: by how much each source's sound on the line is behind its capture.
     Begin {
         config: Config,
         job: Job,
         start: Start,
         first_still: u64,
-        caught_up: Option<MediaTime>,
-        sound_shift_ms: f64,
+        caught_up: Vec<(TrackId, MediaTime)>,
+        sound_shifts_ms: Vec<(SourceName, f64)>,
     },
     /// From the source. `End` makes the child finish the line.
     Record(Record),
@@ -65,13 +65,23 @@ pub struct Report {
     pub decode_errors: u64,
     /// How far the line is behind the clock.
     pub lag_ms: f64,
-    /// How far the sound is behind its capture, because it comes later than D.
-    pub sound_shift_ms: f64,
+    pub sources: Vec<SourceReport>,
     pub cpu_ms: u64,
     /// Of each picture: from its frame to its canvas.
     pub decode_s: Vec<f32>,
     /// Of each picture: from its canvas to the moment that its slot is due.
     pub grid_s: Vec<f32>,
+}
+
+/// How one source does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceReport {
+    pub source: SourceName,
+    /// Pictures that came after their slot had left, since the last report, and by how much the latest missed it.
+    pub late: u64,
+    pub lateness_ms: f64,
+    /// How far its sound is behind its capture, because it comes later than D.
+    pub sound_shift_ms: f64,
 }
 
 /// The frames of the wire. A message is a record and a few bytes.
@@ -98,7 +108,7 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use timeline::{TrackId, WallTime};
+    use timeline::WallTime;
 
     #[test]
     fn what_is_said_is_heard() {
@@ -115,8 +125,8 @@ mod tests {
             },
             start: Start { slot: 48, audio: 75 },
             first_still: 1,
-            caught_up: Some(MediaTime::from_ticks(150_000)),
-            sound_shift_ms: 240.0,
+            caught_up: vec![(TrackId(1), MediaTime::from_ticks(150_000))],
+            sound_shifts_ms: vec![(SourceName::main(), 240.0)],
         };
         assert_eq!(decode::<ToChild>(&encode(&begin).unwrap()).unwrap(), begin);
         let frame = FromChild::Frame(Frame {

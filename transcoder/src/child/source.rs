@@ -1,4 +1,4 @@
-//! The publisher's tracks and their decoders. Whatever happens to them, the line goes on.
+//! The publishers' tracks and their decoders. Whatever happens to them, the line goes on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,36 +6,45 @@ use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 use timeline::feed::Record;
-use timeline::{Codec, Frame, Track, TrackId};
+use timeline::{Frame, Track, TrackId};
 
 use super::log;
-use super::studio::Studio;
+use super::studio::{Seat, Studio};
 use crate::decode::Decoder;
 
-/// Tracks at once. A publisher has one of each kind; a few more may overlap while it changes them.
-const MAX_TRACKS: usize = 8;
+/// Pictures decoded at once: as many as have a place on the canvas. Each costs a decoder, and memory for what waits.
+const MAX_VIDEOS: usize = timeline::MAX_PLACES;
+/// Sounds decoded at once: a lecture's hosts, and tracks that overlap while publishers change them.
+const MAX_SOUNDS: usize = 8;
+/// Tracks that wait for one of those to end. More are not remembered.
+const MAX_WAITING: usize = 16;
 /// A decoder that keeps failing is built anew this often at most.
 const MEND_EVERY: Duration = Duration::from_millis(500);
 
 pub struct Source {
-    canvas: gst::Caps,
+    /// What pictures may be.
+    pictures: gst::Caps,
     studio: Arc<Studio>,
     decoders: BTreeMap<TrackId, Decoding>,
+    /// Tracks that are one too many, in the order in which they came.
+    waiting: Vec<Track>,
 }
 
 struct Decoding {
-    codec: Codec,
+    track: Track,
+    seat: Arc<Seat>,
     /// None while it cannot be built.
     decoder: Option<Decoder>,
     built: Instant,
 }
 
 impl Source {
-    pub fn new(canvas: gst::Caps, studio: Arc<Studio>) -> Self {
+    pub fn new(pictures: gst::Caps, studio: Arc<Studio>) -> Self {
         Source {
-            canvas,
+            pictures,
             studio,
             decoders: BTreeMap::new(),
+            waiting: Vec::new(),
         }
     }
 
@@ -45,7 +54,8 @@ impl Source {
             Record::TrackEnded(id) => self.end(id),
             Record::Heard(at) => self.studio.line().heard(at),
             Record::Frame(frame) => self.frame(&frame),
-            Record::Layout(_) | Record::Rendition(_) | Record::Stills(_) | Record::End(_) => {}
+            Record::Layout(layout) => self.studio.line().layout(layout),
+            Record::Rendition(_) | Record::Stills(_) | Record::End(_) => {}
         }
     }
 
@@ -60,12 +70,12 @@ impl Source {
 
     /// Builds decoders that failed anew.
     pub fn mend(&mut self) {
-        let (canvas, studio) = (&self.canvas, &self.studio);
+        let (pictures, studio) = (&self.pictures, &self.studio);
         for decoding in self.decoders.values_mut() {
             let failed = decoding.decoder.as_ref().is_none_or(Decoder::has_failed);
             if failed && decoding.built.elapsed() >= MEND_EVERY {
-                *decoding = build(decoding.codec, canvas, studio);
-                if decoding.codec.is_video() {
+                *decoding = build(decoding.track.clone(), pictures, studio);
+                if decoding.track.codec.is_video() {
                     studio.want_keyframe();
                 }
             }
@@ -73,61 +83,111 @@ impl Source {
     }
 
     fn begin(&mut self, track: Track) {
+        let is_known = |known: &Track| known.id == track.id && known.codec == track.codec;
         // Told again: its decoder knows what came before.
-        if self
+        if self.decoders.values().any(|d| is_known(&d.track)) || self.waiting.iter().any(is_known) {
+            return;
+        }
+        self.replace(&track);
+        if self.has_room(&track) {
+            self.decode(track);
+        } else {
+            self.refuse(track);
+        }
+    }
+
+    /// A source has one picture and one sound at a time.
+    fn replace(&mut self, new: &Track) {
+        let is_replaced = |old: &Track| {
+            let alike = old.codec.is_video() == new.codec.is_video();
+            old.id == new.id || (old.source == new.source && alike)
+        };
+        self.waiting.retain(|waiting| !is_replaced(waiting));
+        let old = self
             .decoders
-            .get(&track.id)
-            .is_some_and(|known| known.codec == track.codec)
-        {
-            return;
+            .values()
+            .map(|d| &d.track)
+            .filter(|old| is_replaced(old));
+        for id in old.map(|old| old.id).collect::<Vec<_>>() {
+            self.decoders.remove(&id);
+            self.studio.line().do_not_wait_for(id);
         }
-        if self.decoders.len() >= MAX_TRACKS && !self.decoders.contains_key(&track.id) {
-            log(format_args!(
-                "track {} is one too many: {MAX_TRACKS} are decoded at once",
-                track.id
-            ));
-            return;
-        }
+    }
+
+    fn decode(&mut self, track: Track) {
+        self.studio.line().track(&track);
         if track.codec.is_video() {
-            self.studio.line().picture_track_ended();
             self.studio.want_keyframe();
         }
+        let id = track.id;
         self.decoders
-            .insert(track.id, build(track.codec, &self.canvas, &self.studio));
+            .insert(id, build(track, &self.pictures, &self.studio));
+    }
+
+    fn refuse(&mut self, track: Track) {
+        let (kind, most) = if track.codec.is_video() {
+            ("pictures", MAX_VIDEOS)
+        } else {
+            ("sounds", MAX_SOUNDS)
+        };
+        log(format_args!(
+            "the {kind} of {} are not decoded: those of {most} sources are at once",
+            track.source
+        ));
+        self.studio.line().do_not_wait_for(track.id);
+        if self.waiting.len() < MAX_WAITING {
+            self.waiting.push(track);
+        }
+    }
+
+    fn has_room(&self, track: &Track) -> bool {
+        let is_video = track.codec.is_video();
+        let most = if is_video { MAX_VIDEOS } else { MAX_SOUNDS };
+        let alike = self
+            .decoders
+            .values()
+            .filter(|d| d.track.codec.is_video() == is_video);
+        alike.count() < most
     }
 
     fn end(&mut self, id: TrackId) {
-        if let Some(decoding) = self.decoders.remove(&id)
-            && decoding.codec.is_video()
-        {
-            self.studio.line().picture_track_ended();
+        self.waiting.retain(|waiting| waiting.id != id);
+        self.decoders.remove(&id);
+        self.studio.line().track_ended(id);
+        if let Some(next) = self.waiting.iter().position(|waiting| self.has_room(waiting)) {
+            let track = self.waiting.remove(next);
+            self.decode(track);
         }
     }
 
     fn frame(&mut self, frame: &Frame) {
         self.studio.heard_in(frame.at);
         self.mend();
-        if let Some(decoder) = self
-            .decoders
-            .get_mut(&frame.track)
-            .and_then(|d| d.decoder.as_mut())
+        let decoding = self.decoders.get_mut(&frame.track);
+        if let Some(Decoding {
+            seat,
+            decoder: Some(decoder),
+            ..
+        }) = decoding
         {
             if decoder.is_video() {
-                self.studio.given(frame.at);
+                seat.given(frame.at);
             }
             decoder.push(frame);
         }
     }
 }
 
-fn build(codec: Codec, canvas: &gst::Caps, studio: &Arc<Studio>) -> Decoding {
-    let decoder = Decoder::start(codec, canvas, studio.clone());
+fn build(track: Track, pictures: &gst::Caps, studio: &Arc<Studio>) -> Decoding {
+    let seat = Arc::new(Seat::new(track.id, studio.clone()));
+    let decoder = Decoder::start(track.codec, pictures, seat.clone());
     if let Err(e) = &decoder {
-        log(format_args!("no decoder for {}: {e}", codec.name()));
+        log(format_args!("no decoder for {}: {e}", track.codec.name()));
         studio.count_decode_error();
     }
     Decoding {
-        codec,
+        track,
+        seat,
         decoder: decoder.ok(),
         built: Instant::now(),
     }
@@ -139,11 +199,11 @@ mod tests {
     use crate::Config;
     use crate::decode::Decoded;
     use crate::line::{Due, Start};
-    use crate::picture::Face;
+    use crate::scene::{Canvas, Picture};
     use crate::wire::Job;
     use bytes::Bytes;
     use std::time::SystemTime;
-    use timeline::{Grid, SourceName, Span, Timeline, WallTime};
+    use timeline::{Codec, Grid, Span, Timeline, WallTime};
     use tokio::sync::Notify;
 
     /// A line that is taken up a minute after its origin.
@@ -171,10 +231,18 @@ mod tests {
         )
     }
 
-    fn face(studio: &Studio, now: WallTime) -> Face<gst::Buffer> {
+    fn track(id: u32, codec: Codec, source: &str) -> Track {
+        Track {
+            id: TrackId(id),
+            codec,
+            source: source.parse().unwrap(),
+        }
+    }
+
+    fn is_slated(studio: &Studio, now: WallTime) -> bool {
         loop {
             match studio.line().next(now + Span::from_millis(1_000), true).unwrap() {
-                Due::Slot { face, .. } => return face,
+                Due::Slot { scene, .. } => return scene.is_slate(),
                 Due::Sound { .. } => {}
                 Due::Over => unreachable!(),
             }
@@ -186,32 +254,54 @@ mod tests {
         let now = WallTime::from(SystemTime::now());
         for (ago, slated) in [(20_000, true), (0, false)] {
             let (studio, timeline) = studio(now);
-            let mut source = Source::new(gst::Caps::new_empty(), studio.clone());
+            let mut source = Source::new(Canvas::pictures(1280, 720), studio.clone());
+            source.take(Record::Track(track(1, Codec::H264, "main")));
             let at = timeline.at(now - Span::from_millis(ago));
-            studio.picture(at, gst::Buffer::new());
+            let picture = Picture {
+                buffer: gst::Buffer::new(),
+                width: 1280,
+                height: 720,
+            };
+            Seat::new(TrackId(1), studio.clone()).picture(at, picture);
             source.take(Record::Frame(Frame {
                 track: TrackId(1),
                 at,
                 keyframe: true,
                 payload: Bytes::new(),
             }));
-            assert_eq!(face(&studio, now) == Face::Slate, slated, "{ago} ms ago");
+            assert_eq!(is_slated(&studio, now), slated, "{ago} ms ago");
         }
     }
 
     #[test]
     fn a_track_that_is_told_again_keeps_its_decoder() {
         let (studio, _) = studio(SystemTime::now().into());
-        let canvas = crate::encode::Ladder::canvas(&Config::default());
-        let mut source = Source::new(canvas, studio);
-        let track = Track {
-            id: TrackId(1),
-            codec: Codec::Opus,
-            source: SourceName::main(),
-        };
+        let mut source = Source::new(Canvas::pictures(1280, 720), studio);
+        let track = track(1, Codec::Opus, "main");
         source.take(Record::Track(track.clone()));
         let built = source.decoders[&track.id].built;
         source.take(Record::Track(track.clone()));
         assert_eq!(source.decoders[&track.id].built, built);
+    }
+
+    #[test]
+    fn what_is_one_too_many_waits_until_another_ends() {
+        let (studio, _) = studio(SystemTime::now().into());
+        let mut source = Source::new(Canvas::pictures(1280, 720), studio);
+        for id in 1..=5 {
+            source.take(Record::Track(track(id, Codec::Vp8, &format!("host-{id}"))));
+        }
+        source.take(Record::Track(track(9, Codec::Opus, "host-1")));
+        let decoded = |source: &Source| source.decoders.keys().map(|id| id.0).collect::<Vec<_>>();
+        assert_eq!(decoded(&source), [1, 2, 3, 4, 9]);
+        // The same source with another track takes its own place, …
+        source.take(Record::Track(track(6, Codec::Vp8, "host-2")));
+        assert_eq!(decoded(&source), [1, 3, 4, 6, 9]);
+        source.take(Record::TrackEnded(TrackId(2)));
+        assert_eq!(decoded(&source), [1, 3, 4, 6, 9]);
+        // … and a place that becomes free is for whoever waits.
+        source.take(Record::TrackEnded(TrackId(1)));
+        assert_eq!(decoded(&source), [3, 4, 5, 6, 9]);
+        assert!(source.waiting.is_empty());
     }
 }

@@ -1,4 +1,5 @@
-//! The line, shared with the decoders: their pictures and sound go straight into it, on GStreamer's threads.
+//! The line, shared with the decoders: their pictures and sound go straight into it, on GStreamer's threads, each
+//! decoder's to the [`Seat`] of its track.
 //!
 //! Nobody who holds it waits for anything, so a decoder is never stopped by the line, nor the line by a decoder.
 
@@ -7,14 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use gstreamer as gst;
-use timeline::{MediaTime, Span, Timeline};
+use timeline::{MediaTime, Span, Timeline, TrackId};
 use tokio::sync::Notify;
 
 use super::{log, now};
 use crate::Config;
 use crate::decode::Decoded;
 use crate::line::{Line, MOST_MEASURED, Start};
+use crate::scene::Picture;
 use crate::sound::Sample;
 use crate::wire::Job;
 
@@ -22,43 +23,14 @@ use crate::wire::Job;
 const ROUNDING: Span = Span::from_millis(1);
 
 pub struct Studio {
-    line: Mutex<Line<gst::Buffer>>,
+    line: Mutex<Line<Picture>>,
     timeline: Timeline,
     /// Something happened that the main loop must see: a decoder failed, an encoder has room again.
     changed: Arc<Notify>,
     keyframe_wanted: AtomicBool,
     decode_errors: AtomicU64,
-    decoding: Mutex<Decoding>,
-}
-
-/// How long decoders take for a picture.
-#[derive(Default)]
-struct Decoding {
-    /// Capture times of the frames they were given, and when.
-    given: VecDeque<(MediaTime, Instant)>,
-    took_s: Vec<f32>,
-}
-
-impl Decoding {
-    fn given(&mut self, at: MediaTime, now: Instant) {
-        // A decoder that puts nothing out is not measured.
-        if self.given.len() == MOST_MEASURED {
-            self.given.pop_front();
-        }
-        self.given.push_back((at, now));
-    }
-
-    /// `at` has been through GStreamer's nanoseconds.
-    fn done(&mut self, at: MediaTime, now: Instant) {
-        let mut since = None;
-        while let Some((_, given)) = self.given.pop_front_if(|(given, _)| *given - at <= ROUNDING) {
-            since = Some(given);
-        }
-        if let Some(since) = since.filter(|_| self.took_s.len() < MOST_MEASURED) {
-            self.took_s
-                .push(now.saturating_duration_since(since).as_secs_f32());
-        }
-    }
+    /// How long pictures took to decode, in seconds.
+    decoding_s: Mutex<Vec<f32>>,
 }
 
 impl Studio {
@@ -69,13 +41,12 @@ impl Studio {
             changed,
             keyframe_wanted: AtomicBool::new(false),
             decode_errors: AtomicU64::new(0),
-            decoding: Mutex::default(),
+            decoding_s: Mutex::default(),
         }
     }
 
-    pub fn line(&self) -> MutexGuard<'_, Line<gst::Buffer>> {
-        // A panic in it was a bug of ours; the line itself is still the best there is.
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn line(&self) -> MutexGuard<'_, Line<Picture>> {
+        lock(&self.line)
     }
 
     /// The publisher was heard in a frame captured at `at`. Not now: what a respawned child is fed first may be long
@@ -99,18 +70,9 @@ impl Studio {
         self.keyframe_wanted.swap(false, Ordering::AcqRel)
     }
 
-    /// A decoder is given the frame of a picture.
-    pub fn given(&self, at: MediaTime) {
-        self.decoding().given(at, Instant::now());
-    }
-
     /// How long the pictures since the last call took to decode, in seconds.
     pub fn take_decoding_s(&self) -> Vec<f32> {
-        std::mem::take(&mut self.decoding().took_s)
-    }
-
-    fn decoding(&self) -> MutexGuard<'_, Decoding> {
-        self.decoding.lock().unwrap_or_else(PoisonError::into_inner)
+        std::mem::take(&mut lock(&self.decoding_s))
     }
 
     pub fn count_decode_error(&self) {
@@ -122,23 +84,68 @@ impl Studio {
     }
 }
 
-impl Decoded for Studio {
-    fn picture(&self, at: MediaTime, canvas: gst::Buffer) {
-        self.decoding().done(at, Instant::now());
-        self.line().picture(at, canvas, now());
+/// Where the decoder of one track puts its work.
+pub struct Seat {
+    track: TrackId,
+    studio: Arc<Studio>,
+    /// Capture times of the frames that the decoder was given, and when.
+    given: Mutex<VecDeque<(MediaTime, Instant)>>,
+}
+
+impl Seat {
+    pub fn new(track: TrackId, studio: Arc<Studio>) -> Self {
+        Seat {
+            track,
+            studio,
+            given: Mutex::default(),
+        }
+    }
+
+    /// The decoder is given the frame of a picture.
+    pub fn given(&self, at: MediaTime) {
+        let mut given = lock(&self.given);
+        // A decoder that puts nothing out is not measured.
+        if given.len() == MOST_MEASURED {
+            given.pop_front();
+        }
+        given.push_back((at, Instant::now()));
+    }
+
+    /// `at` has been through GStreamer's nanoseconds.
+    fn done(&self, at: MediaTime) {
+        let (mut since, mut given) = (None, lock(&self.given));
+        while let Some((_, given)) = given.pop_front_if(|(given, _)| *given - at <= ROUNDING) {
+            since = Some(given);
+        }
+        let mut took_s = lock(&self.studio.decoding_s);
+        if let Some(since) = since.filter(|_| took_s.len() < MOST_MEASURED) {
+            took_s.push(since.elapsed().as_secs_f32());
+        }
+    }
+}
+
+impl Decoded for Seat {
+    fn picture(&self, at: MediaTime, picture: Picture) {
+        self.done(at);
+        self.studio.line().picture(self.track, at, picture, now());
     }
 
     fn sound(&self, at: MediaTime, packet: &[Sample]) {
-        self.line().sound(at, packet);
+        self.studio.line().sound(self.track, at, packet);
     }
 
     fn keyframe_wanted(&self) {
-        self.want_keyframe();
+        self.studio.want_keyframe();
     }
 
     fn failed(&self, why: String) {
         log(format_args!("a decoder failed and is built anew: {why}"));
-        self.count_decode_error();
-        self.changed.notify_one();
+        self.studio.count_decode_error();
+        self.studio.changed.notify_one();
     }
+}
+
+/// A panic under a lock was a bug of ours; what it guards is still the best there is.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -17,8 +17,8 @@ enum Out {
 struct Probe(mpsc::Sender<Out>);
 
 impl Decoded for Probe {
-    fn picture(&self, at: MediaTime, canvas: gst::Buffer) {
-        let _ = self.0.send(Out::Picture(at, canvas));
+    fn picture(&self, at: MediaTime, picture: Picture) {
+        let _ = self.0.send(Out::Picture(at, picture.buffer));
     }
     fn sound(&self, at: MediaTime, packet: &[Sample]) {
         let _ = self.0.send(Out::Sound(at, packet.to_vec()));

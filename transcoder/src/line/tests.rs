@@ -1,15 +1,38 @@
 use super::*;
+use crate::picture::Face;
+use timeline::{Arrangement, Codec};
 
 /// A line of numbers instead of pictures, and its clock.
 struct Studio {
     line: Line<i64>,
     timeline: Timeline,
+    /// The first of each slot's scene.
     shown: Vec<Face<i64>>,
+    /// How many each scene has.
+    counts: Vec<usize>,
     sounds: i64,
     over: bool,
 }
 
 const D: Span = Span::from_millis(150);
+const MAIN: TrackId = TrackId(1);
+const SCREEN: TrackId = TrackId(2);
+
+fn track(id: TrackId, source: &str) -> Track {
+    Track {
+        id,
+        codec: Codec::H264,
+        source: source.parse().unwrap(),
+    }
+}
+
+fn face(scene: &Scene<i64>) -> Face<i64> {
+    match scene.shown.first() {
+        Some(shown) if shown.fresh => Face::Fresh(shown.picture),
+        Some(shown) => Face::Repeat(shown.picture),
+        None => Face::Slate,
+    }
+}
 
 fn at(ms: i64) -> MediaTime {
     MediaTime::ZERO + Span::from_millis(ms)
@@ -18,11 +41,13 @@ fn at(ms: i64) -> MediaTime {
 impl Studio {
     fn starting(start: Start) -> Self {
         let timeline = Timeline::starting(WallTime::from_unix_millis(1_800_000_000_000));
-        let line = Line::new(timeline, Grid::default(), D, start);
+        let mut line = Line::new(timeline, Grid::default(), D, start);
+        line.track(&track(MAIN, "main"));
         Studio {
             line,
             timeline,
             shown: vec![],
+            counts: vec![],
             sounds: start.audio,
             over: false,
         }
@@ -34,8 +59,12 @@ impl Studio {
 
     /// The picture `n`, captured at `captured` ms, comes at `ms`.
     fn picture(&mut self, ms: i64, captured: i64, n: i64) {
+        self.picture_of(MAIN, ms, captured, n);
+    }
+
+    fn picture_of(&mut self, track: TrackId, ms: i64, captured: i64, n: i64) {
         self.line.heard(at(ms));
-        self.line.picture(at(captured), n, self.wall(ms));
+        self.line.picture(track, at(captured), n, self.wall(ms));
     }
 
     /// Lets the clock reach `ms` and takes what is due.
@@ -43,7 +72,10 @@ impl Studio {
         let now = self.wall(ms);
         while let Some(due) = self.line.next(now, true) {
             match due {
-                Due::Slot { face, .. } => self.shown.push(face),
+                Due::Slot { scene, .. } => {
+                    self.shown.push(face(&scene));
+                    self.counts.push(scene.shown.len());
+                }
                 Due::Sound { frame, samples } => {
                     assert_eq!((frame, samples.len()), (self.sounds, 1024));
                     self.sounds += 1;
@@ -132,14 +164,15 @@ fn after_the_slate_the_picture_of_a_track_that_is_over_does_not_come_back() {
     let mut studio = Studio::starting(Start::default());
     studio.picture(100, 0, 1);
     studio.until(500);
-    studio.line.picture_track_ended();
+    studio.line.track_ended(MAIN);
     studio.until(1_500);
     assert_eq!(studio.shown.last(), Some(&Face::Repeat(1)));
     studio.until(6_000);
     studio.line.heard(at(6_000));
     studio.until(6_500);
     assert_eq!(studio.shown.last(), Some(&Face::Slate));
-    studio.picture(6_600, 6_500, 2);
+    studio.line.track(&track(TrackId(3), "main"));
+    studio.picture_of(TrackId(3), 6_600, 6_500, 2);
     studio.until(6_660);
     assert_eq!(studio.shown.last(), Some(&Face::Fresh(2)));
 }
@@ -215,7 +248,9 @@ fn a_respawned_line_catches_up_with_what_it_missed() {
     };
     let mut studio = Studio::starting(start);
     let now = studio.wall(5_000);
-    studio.line.hold(at(4_900), now + Span::from_millis(500));
+    studio
+        .line
+        .hold(vec![(MAIN, at(4_900))], now + Span::from_millis(500));
     assert!(studio.until(5_000).shown.is_empty());
     // What the publisher sent in the meantime, all at once. None of it is late.
     for n in 60..148 {
@@ -236,7 +271,7 @@ fn a_respawned_line_catches_up_with_what_it_missed() {
 #[test]
 fn a_hold_does_not_last() {
     let mut studio = Studio::starting(Start { slot: 30, audio: 46 });
-    studio.line.hold(at(1_900), studio.wall(2_500));
+    studio.line.hold(vec![(MAIN, at(1_900))], studio.wall(2_500));
     assert!(studio.until(2_499).shown.is_empty());
     studio.until(2_500);
     assert_eq!(studio.shown.len(), 41);
@@ -252,4 +287,93 @@ fn sound_waits_for_the_encoders_as_the_pictures_do() {
         sounds += 1;
     }
     assert_eq!(sounds, 3);
+}
+
+#[test]
+fn a_respawned_line_waits_for_all_of_its_sources_but_for_none_that_is_gone() {
+    let mut studio = Studio::starting(Start { slot: 30, audio: 46 });
+    let ended = TrackId(3);
+    let until = vec![(MAIN, at(1_900)), (SCREEN, at(1_000)), (ended, at(1_900))];
+    studio.line.hold(until, studio.wall(9_000));
+    studio.line.track(&track(SCREEN, "screen"));
+    studio.picture(2_060, 1_900, 1);
+    assert!(studio.until(2_060).shown.is_empty());
+    studio.picture_of(SCREEN, 2_070, 1_000, 2);
+    assert!(studio.until(2_070).shown.is_empty());
+    studio.line.track_ended(ended);
+    studio.until(2_070);
+    assert_eq!(studio.shown[0], Face::Fresh(2));
+    assert_eq!(studio.counts.last(), Some(&2));
+}
+
+#[test]
+fn a_switch_of_the_layout_acts_on_the_next_slot() {
+    let mut studio = Studio::starting(Start::default());
+    studio.line.track(&track(SCREEN, "screen"));
+    for n in 0..90 {
+        let captured = n * 100 / 3;
+        studio.picture(captured + 90, captured, n);
+        studio.picture_of(SCREEN, captured + 100, captured + 3, 1000 + n);
+        if n == 45 {
+            studio.until(1_650);
+            assert_eq!(studio.shown.len(), 46);
+            studio.line.layout(Layout {
+                arrangement: Arrangement::Solo,
+                sources: vec!["main".parse().unwrap()],
+            });
+        }
+        studio.until(captured + 150);
+    }
+    let (screens, mains) = studio.shown.split_at(46);
+    assert!((0..).zip(screens).all(|(n, face)| *face == Face::Fresh(1000 + n)));
+    assert!((46..).zip(mains).all(|(n, face)| *face == Face::Fresh(n)));
+    assert!(studio.counts[..46].iter().all(|count| *count == 2));
+    assert!(studio.counts[46..].iter().all(|count| *count == 1));
+    assert_eq!(studio.line.counts().fresh, studio.shown.len() as u64);
+}
+
+#[test]
+fn lateness_is_told_of_each_source() {
+    let mut studio = Studio::starting(Start::default());
+    studio.line.track(&track(SCREEN, "screen"));
+    for n in 0..60 {
+        let captured = n * 100 / 3;
+        studio.until(captured + 200);
+        studio.picture(captured + 100, captured, n);
+        studio.picture_of(SCREEN, captured + 200, captured, n);
+    }
+    let late: Vec<(String, u64)> = studio
+        .line
+        .lateness()
+        .map(|(source, lateness)| (source.to_string(), lateness.late))
+        .collect();
+    assert_eq!(late[1], ("screen".into(), 60));
+    assert_eq!(
+        studio
+            .line
+            .lateness()
+            .map(|(_, lateness)| lateness.late)
+            .sum::<u64>(),
+        0
+    );
+}
+
+#[test]
+fn a_second_camera_that_stalls_does_not_stop_the_first() {
+    let mut studio = Studio::starting(Start::default());
+    studio.line.track(&track(SCREEN, "screen"));
+    studio.picture_of(SCREEN, 50, 0, -1);
+    for n in 0..300 {
+        let captured = n * 100 / 3;
+        studio.picture(captured + 100, captured, n);
+        studio.until(captured + 150);
+    }
+    assert!(studio.shown.len() > 290);
+    assert!(studio.shown[1..].iter().all(|face| *face == Face::Repeat(-1)));
+    assert!(studio.counts.iter().all(|count| *count == 2));
+    assert_eq!(
+        studio.line.counts().repeated,
+        0,
+        "the camera in the corner is fresh"
+    );
 }

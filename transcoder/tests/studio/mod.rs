@@ -1,5 +1,8 @@
 //! A publisher made of GStreamer, a line with a real child process, and eyes and ears for what is on it.
 
+// Each of the tests uses its part.
+#![allow(dead_code)]
+
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -11,7 +14,7 @@ use timeline::feed::{Consumer, Policy, Producer, Record};
 use timeline::{
     BroadcastId, Codec, Frame, Grid, Media, MediaTime, Rendition, Span, Stills, Timeline, Track, TrackId,
 };
-use timeline::{SourceName, TICKS_PER_SECOND, WallTime};
+use timeline::{TICKS_PER_SECOND, WallTime};
 use transcoder::lecture::picture_clock;
 use transcoder::{Config, Job, Rung};
 
@@ -119,10 +122,22 @@ pub fn ticks_begin(count: i64) -> Vec<i64> {
 
 /// The ticks as a publisher sends them.
 pub fn sound(id: TrackId, count: i64) -> Vec<Frame> {
-    let description = format!(
-        "{} ! audioconvert ! opusenc frame-size=20 bitrate=128000",
-        ticks(count)
-    );
+    opus(id, run(&format!("{} ! {OPUS}", ticks(count)), None, vec![]))
+}
+
+/// What a publisher sends of these samples, the same on both channels, from 0 on.
+pub fn sound_of(id: TrackId, samples: &[f32]) -> Vec<Frame> {
+    let caps = "audio/x-raw,format=F32LE,layout=interleaved,rate=48000,channels=2,channel-mask=(bitmask)0x3";
+    let bytes: Vec<u8> = samples
+        .iter()
+        .flat_map(|sample| [sample.to_le_bytes(); 2].concat())
+        .collect();
+    opus(id, through(&format!("{caps} ! {OPUS}"), None, vec![bytes.into()]))
+}
+
+const OPUS: &str = "audioconvert ! opusenc frame-size=20 bitrate=128000";
+
+fn opus(id: TrackId, packets: Vec<(Bytes, bool)>) -> Vec<Frame> {
     // What opusenc puts out is 312 samples (its lookahead) behind what was put in with it.
     let at = |n: usize| MediaTime::from_ticks(n as i64 * 1800 - 312 * 15 / 8);
     let frame = |(n, (payload, _)): (usize, (Bytes, bool))| Frame {
@@ -131,18 +146,18 @@ pub fn sound(id: TrackId, count: i64) -> Vec<Frame> {
         keyframe: true,
         payload,
     };
-    run(&description, None, vec![])
-        .into_iter()
-        .enumerate()
-        .map(frame)
-        .collect()
+    packets.into_iter().enumerate().map(frame).collect()
 }
 
 pub fn track(id: TrackId, codec: Codec) -> Record {
+    track_of(id, codec, "main")
+}
+
+pub fn track_of(id: TrackId, codec: Codec, source: &str) -> Record {
     Record::Track(Track {
         id,
         codec,
-        source: SourceName::main(),
+        source: source.parse().unwrap(),
     })
 }
 
@@ -247,6 +262,20 @@ impl Recording {
         let Media::Video { width, height, .. } = rung.media else {
             panic!("{} has no pictures", rung.name)
         };
+        let [clocks] = self.clocks_in(rung, timeline, [(0, 0, width as usize, height as usize)]);
+        clocks
+    }
+
+    /// The same of the pictures that stand in some places of it: left, top, width, height.
+    pub fn clocks_in<const N: usize>(
+        &self,
+        rung: &Rendition,
+        timeline: Timeline,
+        places: [(usize, usize, usize, usize); N],
+    ) -> [Vec<Option<i64>>; N] {
+        let Media::Video { width, height, .. } = rung.media else {
+            panic!("{} has no pictures", rung.name)
+        };
         let caps = gst::Caps::builder("video/x-h264")
             .field("stream-format", "avc")
             .field("alignment", "au")
@@ -260,12 +289,14 @@ impl Recording {
             format!("avdec_h264 ! videoconvert ! video/x-raw,format=GRAY8,width={width},height={height}");
         let pictures = through(&raw, Some(caps.build()), frames);
         // GStreamer pads the rows of GRAY8 to four bytes.
-        let (width, height) = (width as usize, height as usize);
-        let clock = |luma: &Bytes| picture_clock::read(luma, width.next_multiple_of(4), width, height);
-        pictures
-            .iter()
-            .map(|(luma, _)| Some(clock(luma)? - timeline.origin().unix_millis()))
-            .collect()
+        let stride = (width as usize).next_multiple_of(4);
+        places.map(|(left, top, width, height)| {
+            let clock = |(luma, _): &(Bytes, bool)| {
+                let clock = picture_clock::read(&luma[top * stride + left..], stride, width, height)?;
+                Some(clock - timeline.origin().unix_millis())
+            };
+            pictures.iter().map(clock).collect()
+        })
     }
 
     /// The slot and the picture clock of each still, as media time in milliseconds.
