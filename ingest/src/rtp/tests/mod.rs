@@ -4,6 +4,7 @@
 //! profile, three slices a picture), libvpx and libaom.
 
 mod lossy;
+mod quirks;
 
 use std::time::{Duration, Instant};
 
