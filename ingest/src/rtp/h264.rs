@@ -38,7 +38,7 @@ impl Payload for H264 {
     /// A delimiter or an SPS stands before everything else in its access unit (H.264 §7.4.1.2.3), so nothing
     /// that belongs to it was lost before. A first slice proves less: its parameter sets may be gone.
     fn begins(payload: &[u8]) -> bool {
-        let first = match payload {
+        let first = match after_start_code(payload) {
             [stap, _, _, nal, ..] if kind(*stap) == STAP_A => *nal,
             [nal, ..] => *nal,
             [] => return false,
@@ -53,7 +53,7 @@ impl Payload for H264 {
             return Err(Damaged);
         }
         match kind(header) {
-            1..=23 => self.take(payload.clone()),
+            0..=23 => self.take(payload.clone()),
             STAP_A => self.aggregate(payload),
             FU_A => self.fragment(payload),
             // STAP-B, MTAPs and FU-B belong to packetization-mode 2, which no answer of ours allows.
@@ -91,8 +91,23 @@ impl Payload for H264 {
 }
 
 impl H264 {
-    fn take(&mut self, nal: Bytes) -> Result<(), Damaged> {
+    /// One NAL unit; or several, of a sender that did not cut its encoder's output at the start codes.
+    fn take(&mut self, bytes: Bytes) -> Result<(), Damaged> {
+        let mut rest = bytes.slice_ref(after_start_code(&bytes));
+        while let Some(code) = rest.windows(3).position(|three| three == [0, 0, 1]) {
+            let mut nal = rest.split_to(code);
+            rest = rest.slice(3..);
+            // The zero byte of a longer start code; no NAL unit ends with one (H.264 §7.4.1).
+            let end = nal.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            nal.truncate(end);
+            self.unit(nal)?;
+        }
+        self.unit(rest)
+    }
+
+    fn unit(&mut self, nal: Bytes) -> Result<(), Damaged> {
         match kind(*nal.first().ok_or(Damaged)?) {
+            0 => return Err(Damaged),
             SPS => {
                 let id = sps_id(&nal).filter(|id| *id <= MAX_SPS_ID).ok_or(Damaged)?;
                 self.sps.insert(id, nal);
@@ -154,6 +169,13 @@ impl H264 {
             out.put_slice(nal);
         }
         out.freeze()
+    }
+}
+
+fn after_start_code(bytes: &[u8]) -> &[u8] {
+    match bytes {
+        [0, 0, 1, rest @ ..] | [0, 0, 0, 1, rest @ ..] => rest,
+        _ => bytes,
     }
 }
 

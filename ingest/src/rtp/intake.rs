@@ -4,11 +4,13 @@ use std::time::{Duration, Instant};
 
 use timeline::Codec;
 
+use super::av1::Av1;
 use super::h264::H264;
 use super::keyframes::Keyframes;
 use super::picture::{Assembler, Completed, Damaged};
 use super::reorder::{Released, Reorder, Taken};
 use super::vp8::Vp8;
+use super::vp9::Vp9;
 use super::{Packet, Picture};
 
 #[derive(Debug)]
@@ -40,7 +42,10 @@ pub(crate) struct Counts {
 enum Assembly {
     H264(Assembler<H264>),
     Vp8(Assembler<Vp8>),
-    Opus,
+    Vp9(Assembler<Vp9>),
+    Av1(Assembler<Av1>),
+    /// One payload is one frame: Opus (RFC 7587 §4.2), G.722, PCMU and PCMA (RFC 3551 §4.2).
+    Whole,
 }
 
 /// After a loss nothing passes until the next keyframe: corrupt pictures are never shown.
@@ -55,7 +60,9 @@ impl Intake {
         let assembly = match codec {
             Codec::H264 => Assembly::H264(Assembler::new()),
             Codec::Vp8 => Assembly::Vp8(Assembler::new()),
-            Codec::Vp9 | Codec::Av1 | Codec::Opus | Codec::G722 | Codec::Pcmu | Codec::Pcma => Assembly::Opus,
+            Codec::Vp9 => Assembly::Vp9(Assembler::new()),
+            Codec::Av1 => Assembly::Av1(Assembler::new()),
+            Codec::Opus | Codec::G722 | Codec::Pcmu | Codec::Pcma => Assembly::Whole,
         };
         let gate = codec.is_video().then(|| Gate {
             open: false,
@@ -171,9 +178,11 @@ impl Assembly {
         match self {
             Assembly::H264(assembler) => assembler.push(packet),
             Assembly::Vp8(assembler) => assembler.push(packet),
-            // RFC 7587 §4.2: one packet is one frame. Silence may send nothing (DTX).
-            Assembly::Opus if packet.payload.is_empty() => Completed::new(),
-            Assembly::Opus => {
+            Assembly::Vp9(assembler) => assembler.push(packet),
+            Assembly::Av1(assembler) => assembler.push(packet),
+            // Padding alone. Silence sends nothing either (DTX).
+            Assembly::Whole if packet.payload.is_empty() => Completed::new(),
+            Assembly::Whole => {
                 let (timestamp, payload) = (packet.timestamp, packet.payload.clone());
                 vec![Ok(Picture {
                     timestamp,
@@ -188,7 +197,9 @@ impl Assembly {
         match self {
             Assembly::H264(assembler) => assembler.lost(),
             Assembly::Vp8(assembler) => assembler.lost(),
-            Assembly::Opus => {}
+            Assembly::Vp9(assembler) => assembler.lost(),
+            Assembly::Av1(assembler) => assembler.lost(),
+            Assembly::Whole => {}
         }
     }
 }

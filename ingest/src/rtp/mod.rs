@@ -3,6 +3,7 @@
 //! `rtc`'s own depacketisers are not used: its H.264 one reads past the end of a cut STAP-A and joins fragments
 //! over a loss, its VP8 one refuses the short last packet of a frame.
 
+mod av1;
 mod h264;
 mod intake;
 mod jitter;
@@ -10,7 +11,10 @@ mod keyframes;
 mod picture;
 mod reorder;
 mod size;
+#[cfg(test)]
+mod tests;
 mod vp8;
+mod vp9;
 
 use bytes::Bytes;
 

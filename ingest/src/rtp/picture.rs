@@ -28,18 +28,24 @@ pub(super) struct Damaged;
 /// What a packet completed, in order: at most the picture before it and its own.
 pub(super) type Completed = Vec<Result<Picture, Damaged>>;
 
-/// A picture ends with the marker bit, or where the timestamp changes (RFC 6184 §5.1, RFC 7741 §4.1).
+/// A picture ends with the marker bit, or where the timestamp changes (RFC 6184 §5.1, RFC 7741 §4.1). Some senders
+/// mark each slice; of those only timestamps are believed, a frame later.
 #[derive(Debug)]
 pub(super) struct Assembler<P> {
     payload: P,
     open: Option<Open>,
     /// Packets were lost since the last one that came: the next picture may lack its head.
     after_loss: bool,
+    /// Timestamp of the picture that the last marker ended, if it lost nothing.
+    marked: Option<u32>,
+    markers_lie: bool,
 }
 
 #[derive(Debug)]
 struct Open {
     timestamp: u32,
+    /// Lacks packets.
+    lost: bool,
     damaged: bool,
 }
 
@@ -50,6 +56,8 @@ impl<P: Payload> Assembler<P> {
             payload: P::default(),
             open: None,
             after_loss: true,
+            marked: None,
+            markers_lie: false,
         }
     }
 
@@ -69,32 +77,38 @@ impl<P: Payload> Assembler<P> {
         let after_loss = std::mem::take(&mut self.after_loss);
         let open = self.open.get_or_insert_with(|| Open {
             timestamp: packet.timestamp,
-            damaged: after_loss && !P::begins(&packet.payload),
+            lost: after_loss && !P::begins(&packet.payload),
+            damaged: false,
         });
-        if !open.damaged {
+        if !open.lost && !open.damaged {
             open.damaged = self.payload.push(&packet.payload).is_err() || self.payload.len() > MAX_PICTURE;
         }
-        if packet.marker {
+        if packet.marker && !self.markers_lie {
+            let whole = !open.lost;
             self.close(&mut completed);
+            self.marked = whole.then_some(packet.timestamp);
         }
         completed
     }
 
     pub fn lost(&mut self) {
         self.after_loss = true;
+        self.marked = None;
         if let Some(open) = &mut self.open {
-            open.damaged = true;
+            open.lost = true;
         }
     }
 
     fn close(&mut self, completed: &mut Completed) {
         let Some(open) = self.open.take() else { return };
-        let finished = if open.damaged {
+        let finished = if open.lost || open.damaged {
             Err(Damaged)
         } else {
             self.payload.finish()
         };
         self.payload.clear();
+        // The rest of a picture that had ended by its marker.
+        self.markers_lie |= finished.is_err() && !open.lost && self.marked == Some(open.timestamp);
         match finished {
             Ok(Some((keyframe, payload))) => {
                 completed.push(Ok(Picture {
