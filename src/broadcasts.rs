@@ -4,7 +4,7 @@
 //! told through [`Opened`]; this file only keeps what is true.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
@@ -57,7 +57,6 @@ pub struct Broadcast {
     source: Mutex<Option<Producer>>,
     line: watch::Sender<Line>,
     publisher: watch::Sender<Publisher>,
-    publications: AtomicU64,
     ending: AtomicBool,
     opened: mpsc::UnboundedSender<Opened>,
 }
@@ -69,9 +68,8 @@ pub enum Publisher {
         /// The publisher said good-bye (DELETE), so it will hardly return.
         said_goodbye: bool,
     },
-    Present {
-        publication: u64,
-    },
+    /// One, or several with a source each.
+    Present { publications: usize },
 }
 
 /// A broadcast's facts as they are kept and served: `broadcast.json`.
@@ -290,7 +288,6 @@ impl Broadcast {
             ending: AtomicBool::new(line.is_ended()),
             line: watch::Sender::new(line),
             publisher: watch::Sender::new(Publisher::Absent { said_goodbye: false }),
-            publications: AtomicU64::new(0),
             opened,
         }
     }
@@ -336,21 +333,27 @@ impl Broadcast {
         self.ending.load(Ordering::Acquire)
     }
 
-    /// A publisher has come. Returns the number by which it later leaves.
-    pub fn arrive(&self) -> u64 {
-        let publication = self.publications.fetch_add(1, Ordering::Relaxed) + 1;
-        self.publisher.send_replace(Publisher::Present { publication });
-        publication
+    /// A publisher has come.
+    pub fn arrive(&self) {
+        self.publisher.send_modify(|publisher| {
+            *publisher = match *publisher {
+                Publisher::Absent { .. } => Publisher::Present { publications: 1 },
+                Publisher::Present { publications } => Publisher::Present {
+                    publications: publications + 1,
+                },
+            }
+        });
     }
 
-    /// A publisher has gone; no matter if another has taken its place since.
-    pub fn leave(&self, gone: u64, said_goodbye: bool) {
-        self.publisher.send_if_modified(|publisher| match publisher {
-            Publisher::Present { publication } if *publication == gone => {
-                *publisher = Publisher::Absent { said_goodbye };
-                true
+    /// A publisher that came has gone. Somebody is there until the last has.
+    pub fn leave(&self, said_goodbye: bool) {
+        self.publisher.send_modify(|publisher| {
+            *publisher = match *publisher {
+                Publisher::Present { publications } if publications > 1 => Publisher::Present {
+                    publications: publications - 1,
+                },
+                _ => Publisher::Absent { said_goodbye },
             }
-            _ => false,
         });
     }
 
@@ -532,14 +535,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_publisher_that_was_replaced_does_not_take_the_other_off_air() {
+    async fn somebody_publishes_until_the_last_has_left() {
         let data = tempfile::tempdir().unwrap();
         let (broadcasts, _openings) = broadcasts(&data).await;
         let broadcast = broadcasts.create(wanted("a")).await.unwrap();
-        let (first, second) = (broadcast.arrive(), broadcast.arrive());
-        broadcast.leave(first, false);
+        assert!(!broadcast.is_on_air());
+        (0..3).for_each(|_| broadcast.arrive());
+        broadcast.leave(true);
+        broadcast.leave(false);
         assert!(broadcast.is_on_air());
-        broadcast.leave(second, true);
+        broadcast.leave(true);
         assert_eq!(
             *broadcast.publisher().borrow(),
             Publisher::Absent { said_goodbye: true }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use timeline::{BroadcastId, Line, Timeline, WallTime, feed};
+use timeline::{BroadcastId, Line, SourceName, Timeline, WallTime, feed};
 use tokio::sync::watch;
 
 use crate::auth::{Auth, Claims, Denied, Role};
@@ -22,7 +22,14 @@ pub struct Doors {
 
 #[async_trait]
 impl ingest::Door for Doors {
-    async fn authorize(&self, id: &BroadcastId, bearer: Option<&str>) -> Result<(), ingest::Refusal> {
+    /// The person is the token's subject. Each token that is issued has its own: whoever publishes with the same
+    /// token is the same person, on whatever machine.
+    async fn authorize(
+        &self,
+        id: &BroadcastId,
+        bearer: Option<&str>,
+        source: Option<&SourceName>,
+    ) -> Result<ingest::Grant, ingest::Refusal> {
         let claims = self
             .auth
             .verify(bearer)
@@ -32,7 +39,11 @@ impl ingest::Door for Doors {
                 "only a host of {id} may publish to it"
             )));
         }
-        Ok(())
+        // A host publishes as whatever they like: camera, screen, a second camera.
+        Ok(ingest::Grant {
+            person: claims.sub,
+            source: source.cloned().unwrap_or_default(),
+        })
     }
 
     async fn admit(&self, id: &BroadcastId) -> Result<Arc<dyn ingest::Publication>, ingest::Refusal> {
@@ -44,12 +55,9 @@ impl ingest::Door for Doors {
         if broadcast.is_ending() {
             return Err(ingest::Refusal::Ended);
         }
-        let (number, feed) = (broadcast.arrive(), broadcast.source());
-        Ok(Arc::new(Publication {
-            broadcast,
-            number,
-            feed,
-        }))
+        broadcast.arrive();
+        let feed = broadcast.source();
+        Ok(Arc::new(Publication { broadcast, feed }))
     }
 }
 
@@ -115,7 +123,6 @@ fn person(claims: Claims) -> chat::Person {
 
 struct Publication {
     broadcast: Arc<Broadcast>,
-    number: u64,
     feed: feed::Producer,
 }
 
@@ -129,7 +136,7 @@ impl ingest::Publication for Publication {
     }
 
     fn left(&self, how: ingest::Left) {
-        self.broadcast.leave(self.number, how == ingest::Left::Deleted);
+        self.broadcast.leave(how == ingest::Left::Deleted);
     }
 }
 

@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use ingest::{Config, Door, Ingest, Left, Publication, Refusal};
+use ingest::{Config, Door, Grant, Ingest, Left, Publication, Refusal};
 use timeline::feed::{Consumer, Policy, Producer, Record};
-use timeline::{BroadcastId, Codec, Timeline, TrackId, WallTime};
+use timeline::{BroadcastId, Codec, SourceName, Timeline, TrackId, WallTime};
 
 struct Open {
     folder: Option<PathBuf>,
@@ -27,10 +27,17 @@ struct Listener {
 
 #[async_trait]
 impl Door for Open {
-    async fn authorize(&self, _: &BroadcastId, bearer: Option<&str>) -> Result<(), Refusal> {
-        bearer
-            .map(|_| ())
-            .ok_or_else(|| Refusal::Unauthorized("any token will do".into()))
+    async fn authorize(
+        &self,
+        _: &BroadcastId,
+        bearer: Option<&str>,
+        source: Option<&SourceName>,
+    ) -> Result<Grant, Refusal> {
+        let token = bearer.ok_or_else(|| Refusal::Unauthorized("any token will do".into()))?;
+        Ok(Grant {
+            person: token.into(),
+            source: source.cloned().unwrap_or_default(),
+        })
     }
 
     async fn admit(&self, _: &BroadcastId) -> Result<Arc<dyn Publication>, Refusal> {

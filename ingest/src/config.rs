@@ -17,11 +17,23 @@ pub struct Config {
     pub advertise_port: Option<u16>,
     /// Publishers at once, over all broadcasts.
     pub max_sessions: usize,
+    /// What becomes of somebody who publishes as a source that another person is on air with.
+    pub second_publisher: SecondPublisher,
     /// How long a missing packet is waited for. Repairs need at least a round trip; every millisecond beyond
     /// the line delay is wasted.
     pub repair_ms: u64,
     /// A session ends after so long without any RTP or RTCP.
     pub silence_s: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecondPublisher {
+    /// 409, unless they ask to take the place.
+    #[default]
+    Refuse,
+    /// They are connected, and on air as soon as the place is free.
+    Queue,
 }
 
 impl Default for Config {
@@ -31,6 +43,7 @@ impl Default for Config {
             advertise: Vec::new(),
             advertise_port: None,
             max_sessions: 100,
+            second_publisher: SecondPublisher::default(),
             repair_ms: 120,
             silence_s: 15,
         }

@@ -3,16 +3,31 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use timeline::{BroadcastId, Timeline, WallTime, feed};
+use timeline::{BroadcastId, SourceName, Timeline, WallTime, feed};
 
 #[async_trait]
 pub trait Door: Send + Sync + 'static {
-    /// May this bearer publish to this broadcast? Asked on POST (before anything is allocated), PATCH and DELETE.
-    async fn authorize(&self, broadcast: &BroadcastId, bearer: Option<&str>) -> Result<(), Refusal>;
+    /// May this bearer publish to this broadcast, as this source? Asked on POST (before anything is allocated) with
+    /// the source that was asked for by name, and on PATCH and DELETE with `None`.
+    async fn authorize(
+        &self,
+        broadcast: &BroadcastId,
+        bearer: Option<&str>,
+        source: Option<&SourceName>,
+    ) -> Result<Grant, Refusal>;
 
-    /// The offer was good: gives the broadcast's publication (creates the broadcast if the door does so). By
-    /// then a publisher that was taken over has left. Every publication given out hears `left` once.
+    /// The offer was good, and it is the publisher's turn: gives the broadcast's publication (creates the broadcast
+    /// if the door does so). A broadcast has one for each source on air. By then a publisher that was taken over has
+    /// left. Every publication given out hears `left` once.
     async fn admit(&self, broadcast: &BroadcastId) -> Result<Arc<dyn Publication>, Refusal>;
+}
+
+/// Who publishes, and as what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Whoever comes again as this person takes their own place over.
+    pub person: String,
+    pub source: SourceName,
 }
 
 /// One publisher's time on air.

@@ -4,7 +4,7 @@
 //! leaves as [`timeline::Frame`]s that carry their capture time on the server's clock.
 //!
 //! ```text
-//! whip      HTTP: who may publish, what is asked for            sessions   who is on air
+//! whip      HTTP: who may publish, what is asked for            sessions   who is on air, turn: who waits
 //! sdp       what an offer holds, what our answer says           session    one publisher, from 201 to the end
 //! peer      the WebRTC stack behind one seam                    capture    RTP time → capture time
 //! rtp       packets → frames
@@ -23,18 +23,19 @@ mod rtp;
 mod sdp;
 mod session;
 mod sessions;
+mod turn;
 mod whip;
 
 use std::sync::Arc;
 
 use timeline::BroadcastId;
 
-pub use config::Config;
-pub use door::{Door, Left, Publication, Refusal};
+pub use config::{Config, SecondPublisher};
+pub use door::{Door, Grant, Left, Publication, Refusal};
 pub use error::Error;
 
 use peer::Mux;
-use sessions::Sessions;
+use sessions::{Handle, Sessions};
 
 /// The source side of every broadcast. A clone is another handle on the same sessions.
 #[derive(Clone)]
@@ -49,7 +50,7 @@ impl Ingest {
             source,
         })?;
         let candidates = sdp::Candidates::new(&config, mux.local_addr())?;
-        let sessions = Sessions::new(config.max_sessions);
+        let sessions = Sessions::new(config.max_sessions, config.second_publisher);
         Ok(Ingest(Arc::new(whip::Shared {
             config,
             door,
@@ -68,16 +69,17 @@ impl Ingest {
         self.0.mux.local_addr().port()
     }
 
-    /// Closes the broadcast's session, if it has one, and waits until its frames are over.
+    /// Closes the broadcast's sessions, and waits until their frames are over.
     pub async fn end(&self, broadcast: &BroadcastId) {
-        if let Some(session) = self.0.sessions.on_air(broadcast) {
-            session.close(Left::Closed).await;
-        }
+        close(self.0.sessions.of(broadcast)).await;
     }
 
     /// Closes every session and admits no more.
     pub async fn shutdown(&self) {
-        let open = self.0.sessions.shut();
-        futures::future::join_all(open.iter().map(|session| session.close(Left::Closed))).await;
+        close(self.0.sessions.shut()).await;
     }
+}
+
+async fn close(sessions: Vec<Arc<Handle>>) {
+    futures::future::join_all(sessions.iter().map(|session| session.close(Left::Closed))).await;
 }

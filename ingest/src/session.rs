@@ -76,14 +76,13 @@ impl Session {
         sessions: Arc<Sessions>,
         publication: Arc<dyn Publication>,
         inbox: Inbox,
-        source: &SourceName,
         (media, formats): (Vec<Media>, HashMap<u8, Format>),
     ) -> Self {
         let routes = Routes::new(media, formats);
         let expects_video = routes.sections().iter().any(|media| media.codec.is_video());
         let told_heard = inbox.vitals.heard();
         Session {
-            lanes: lanes(&handle.broadcast, routes.sections(), source),
+            lanes: lanes(&handle.place.broadcast, routes.sections(), &handle.place.source),
             handle,
             sessions,
             publication,
@@ -158,7 +157,7 @@ impl Session {
             Event::Report(report) => self.report(report),
             Event::Connected => {
                 self.gone = None;
-                self.start.reached("connected", &self.handle.broadcast);
+                self.start.reached("connected", &self.handle.place.broadcast);
                 tracing::info!("connected");
             }
             Event::Gone => {
@@ -176,13 +175,13 @@ impl Session {
         };
         if self.first_packet.is_none() {
             self.first_packet = Some(arrival);
-            self.start.reached("packet", &self.handle.broadcast);
+            self.start.reached("packet", &self.handle.place.broadcast);
         }
         let (section, packet) = (routed.place.section, routed.packet);
         let (ssrc, timestamp) = (packet.ssrc, packet.timestamp);
         let media = &self.routes.sections()[section];
         let arriving = Arriving {
-            broadcast: &self.handle.broadcast,
+            broadcast: &self.handle.place.broadcast,
             codec: routed.codec,
             ssrc,
             rid: routed.place.rid,
@@ -320,7 +319,7 @@ impl Session {
         {
             self.timeline = self.publication.open(captured);
             match self.timeline {
-                Some(_) => self.start.reached("picture", &self.handle.broadcast),
+                Some(_) => self.start.reached("picture", &self.handle.place.broadcast),
                 None => self.too_late = true,
             }
         }
@@ -381,7 +380,7 @@ impl Session {
     }
 
     fn name(&self) -> String {
-        self.handle.broadcast.as_str().to_owned()
+        self.handle.place.broadcast.as_str().to_owned()
     }
 }
 

@@ -14,7 +14,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use ingest::client::{self, Error};
-use ingest::{Config, Door, Ingest, Left, Publication, Refusal};
+use ingest::{Config, Door, Grant, Ingest, Left, Publication, Refusal};
 use timeline::feed::{Consumer, Policy, Producer, Record};
 use timeline::{BroadcastId, Codec, Frame, MediaTime, SourceName, Span, Timeline, Track, TrackId, WallTime};
 use tokio::net::UdpSocket;
@@ -23,6 +23,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 const TOKEN: &str = "host-of-algebra";
+/// Somebody else's.
+const ANOTHER: &str = "another host's";
 const VIDEO: TrackId = TrackId(1);
 const AUDIO: TrackId = TrackId(2);
 
@@ -32,7 +34,7 @@ const ENCODING: Span = Span::from_millis(100);
 /// Far beyond what a loaded machine needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An ingest whose door opens for one token, and what comes out of it.
+/// An ingest whose door opens for two tokens, and what comes out of it.
 struct Server {
     url: String,
     ingest: Ingest,
@@ -47,13 +49,21 @@ struct OnAir {
     frames: Mutex<Option<Consumer>>,
 }
 
-struct OneToken(mpsc::UnboundedSender<Arc<OnAir>>);
+struct TwoTokens(mpsc::UnboundedSender<Arc<OnAir>>);
 
 #[async_trait]
-impl Door for OneToken {
-    async fn authorize(&self, _: &BroadcastId, bearer: Option<&str>) -> Result<(), Refusal> {
+impl Door for TwoTokens {
+    async fn authorize(
+        &self,
+        _: &BroadcastId,
+        bearer: Option<&str>,
+        source: Option<&SourceName>,
+    ) -> Result<Grant, Refusal> {
         match bearer {
-            Some(TOKEN) => Ok(()),
+            Some(person @ (TOKEN | ANOTHER)) => Ok(Grant {
+                person: person.into(),
+                source: source.cloned().unwrap_or_default(),
+            }),
             _ => Err(Refusal::Unauthorized("that token is not this broadcast's".into())),
         }
     }
@@ -110,7 +120,7 @@ impl OnAir {
 impl Server {
     async fn start(config: Config) -> Self {
         let (sender, publications) = mpsc::unbounded_channel();
-        let ingest = Ingest::bind(config, Arc::new(OneToken(sender))).await.unwrap();
+        let ingest = Ingest::bind(config, Arc::new(TwoTokens(sender))).await.unwrap();
         let http = serve(ingest.router()).await;
         Server {
             url: format!("http://{http}/whip/algebra-1"),
@@ -469,7 +479,7 @@ async fn a_second_publisher_hears_that_the_place_is_taken() {
     let first = Lecturer::publish(&server.url, TOKEN);
     let on_air = server.on_air().await;
     watch(&mut on_air.frames(), 1).await;
-    let second = Lecturer::publish(&server.url, TOKEN).outcome().await;
+    let second = Lecturer::publish(&server.url, ANOTHER).outcome().await;
     assert!(
         matches!(second, Err(Error::Refused { status: 409, .. })),
         "{second:?}"

@@ -6,8 +6,8 @@ mod support;
 
 use axum::Router;
 use axum::http::Method;
-use ingest::{Config, Left};
-use support::{Answer, GOOD, delete, ingest, post, request};
+use ingest::{Config, Left, SecondPublisher};
+use support::{Answer, GOOD, SECOND, delete, ingest, post, post_as, request};
 
 /// An offer as OBS makes it.
 const OFFER: &str = "v=0\r\no=rtc 1 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\na=msid-semantic:WMS *\r\n\
@@ -303,15 +303,15 @@ async fn one_publisher_at_a_time_unless_told() {
     let (ingest, door) = ingest(Config::default()).await;
     let router = ingest.router();
     let first = post(&router, "/whip/algebra", OFFER).await;
-    let second = post(&router, "/whip/algebra", OFFER).await;
+    let second = post_as(SECOND, &router, "/whip/algebra", OFFER).await;
     assert_eq!(second.status, 409);
     assert!(second.problem().contains("?takeover=true"));
     assert_eq!(
-        post(&router, "/whip/botany", OFFER).await.status,
+        post_as(SECOND, &router, "/whip/botany", OFFER).await.status,
         201,
         "another broadcast"
     );
-    let third = post(&router, "/whip/algebra?takeover=true", OFFER).await;
+    let third = post_as(SECOND, &router, "/whip/algebra?takeover=true", OFFER).await;
     assert_eq!(third.status, 201);
     assert_eq!(door.on_air("algebra").has_left(1).await, [Left::TakenOver]);
     assert_eq!(delete(&router, first.header("location")).await, 200);
@@ -319,6 +319,97 @@ async fn one_publisher_at_a_time_unless_told() {
     assert_eq!(
         door.on_air("algebra").has_left(2).await,
         [Left::TakenOver, Left::Deleted]
+    );
+}
+
+#[tokio::test]
+async fn who_comes_again_takes_their_own_place_over() {
+    let (ingest, door) = ingest(Config::default()).await;
+    let router = ingest.router();
+    let left = || door.on_air("algebra").left.borrow().clone();
+    assert_eq!(post(&router, "/whip/algebra", OFFER).await.status, 201);
+    assert_eq!(
+        post(&router, "/whip/algebra?takeover=false", OFFER).await.status,
+        409,
+        "unless they would rather not"
+    );
+    assert_eq!(post(&router, "/whip/algebra", OFFER).await.status, 201);
+    assert_eq!(left(), [Left::TakenOver], "it had left when the answer came");
+    assert_eq!(
+        post(&router, "/whip/algebra?source=main", OFFER).await.status,
+        201,
+        "what nobody names is main"
+    );
+    assert_eq!(left(), [Left::TakenOver; 2]);
+}
+
+#[tokio::test]
+async fn sources_stand_side_by_side() {
+    let (ingest, door) = ingest(Config::default()).await;
+    let router = ingest.router();
+    for bad in ["", "Screen", "-x", "a%20b", &"x".repeat(33)] {
+        let answer = post(&router, &format!("/whip/algebra?source={bad}"), OFFER).await;
+        assert_eq!(answer.status, 400, "{bad:?}");
+        assert!(answer.problem().contains("a source's name"));
+    }
+    let main = post(&router, "/whip/algebra", OFFER).await;
+    let screen = post(&router, "/whip/algebra?source=screen", OFFER).await;
+    let ada = post_as(SECOND, &router, "/whip/algebra?source=ada", OFFER).await;
+    for answer in [&main, &screen, &ada] {
+        assert_eq!(answer.status, 201);
+    }
+    assert_eq!(
+        post_as(SECOND, &router, "/whip/algebra?source=screen", OFFER)
+            .await
+            .status,
+        409,
+        "each has its own place"
+    );
+    assert!(door.on_air("algebra").left.borrow().is_empty());
+    assert_eq!(delete(&router, screen.header("location")).await, 200);
+    assert_eq!(door.on_air("algebra").has_left(1).await, [Left::Deleted]);
+    ingest.end(&"algebra".parse().unwrap()).await;
+    assert_eq!(
+        *door.on_air("algebra").left.borrow(),
+        [Left::Deleted, Left::Closed, Left::Closed],
+        "a broadcast ends with all its sources"
+    );
+}
+
+#[tokio::test]
+async fn a_queue_has_an_end() {
+    let (ingest, door) = ingest(Config {
+        second_publisher: SecondPublisher::Queue,
+        ..Config::default()
+    })
+    .await;
+    let router = ingest.router();
+    let first = post(&router, "/whip/algebra", OFFER).await;
+    let second = post_as(SECOND, &router, "/whip/algebra", OFFER).await;
+    assert_eq!((first.status.as_u16(), second.status.as_u16()), (201, 201));
+    assert!(
+        door.on_air("algebra").left.borrow().is_empty(),
+        "nobody had to go"
+    );
+    let again = post_as(SECOND, &router, "/whip/algebra", OFFER).await;
+    assert_eq!(again.status, 201);
+    assert_eq!(
+        delete(&router, second.header("location")).await,
+        200,
+        "it was replaced"
+    );
+    for _ in 0..3 {
+        let stubborn = post_as(SECOND, &router, "/whip/algebra?takeover=false", OFFER).await;
+        assert_eq!(stubborn.status, 201);
+    }
+    let crowded = post_as(SECOND, &router, "/whip/algebra?takeover=false", OFFER).await;
+    assert_eq!(crowded.status, 503);
+    assert!(!crowded.header("retry-after").is_empty());
+    ingest.shutdown().await;
+    assert_eq!(
+        *door.on_air("algebra").left.borrow(),
+        [Left::Closed],
+        "who never was on air does not leave it"
     );
 }
 

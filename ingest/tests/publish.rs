@@ -8,11 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use bytes::Bytes;
-use ingest::{Config, Left};
+use ingest::{Config, Left, SecondPublisher};
 use rtc::rtp::codec::h264::H264Payloader;
 use rtc::rtp::packetizer::Payloader;
 use support::publisher::{AUDIO, Publisher, VIDEO, Wish};
-use support::{Listener, OnAir, PATIENCE, delete, ingest, post};
+use support::{GOOD, Listener, OnAir, PATIENCE, SECOND, delete, ingest, post_as};
 use timeline::feed::Record;
 use timeline::{Codec, Frame, Track, TrackId, WallTime};
 
@@ -38,17 +38,21 @@ struct Lecture {
 
 impl Lecture {
     async fn begin(router: &Router, path: &str) -> Self {
-        let publisher = Publisher::connect(router, path).await;
+        let mut lecture = Lecture::connect(GOOD, router, path).await;
+        lecture.is_heard().await;
+        lecture.start = WallTime::from(SystemTime::now()).unix_nanos();
+        lecture
+    }
+
+    async fn connect(bearer: (&str, &str), router: &Router, path: &str) -> Self {
+        let publisher = Publisher::connect_as(bearer, router, path).await;
         let (payloader, sequence) = (H264Payloader::default(), 65_500);
-        let mut lecture = Lecture {
+        Lecture {
             publisher,
             payloader,
             sequence,
             start: 0,
-        };
-        lecture.is_heard().await;
-        lecture.start = WallTime::from(SystemTime::now()).unix_nanos();
-        lecture
+        }
     }
 
     /// We are connected before the server is: sends what nobody shows until a keyframe is asked for.
@@ -346,7 +350,8 @@ async fn a_second_publisher_takes_over_on_the_same_line() {
     first.run(0..5).await;
     let before = Heard::until(&mut listener, |h| h.pictures.len() == 5).await;
     let (_, offer) = Publisher::offer().await;
-    assert_eq!(post(&router, "/whip/algebra", &offer).await.status, 409);
+    let refused = post_as(SECOND, &router, "/whip/algebra", &offer).await;
+    assert_eq!(refused.status, 409);
 
     let mut second = Lecture::begin(&router, "/whip/algebra?takeover=true").await;
     assert_eq!(on_air.has_left(1).await, [Left::TakenOver]);
@@ -361,6 +366,66 @@ async fn a_second_publisher_takes_over_on_the_same_line() {
     assert!(after.pictures[..5].iter().all(|frame| old.contains(&frame.track)));
     assert!(after.pictures[5..].iter().all(|frame| new.contains(&frame.track)));
     assert!(after.pictures[4].at < after.pictures[5].at, "one line");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_is_on_air_when_the_place_is_free() {
+    let (ingest, door) = ingest(Config {
+        second_publisher: SecondPublisher::Queue,
+        ..Config::default()
+    })
+    .await;
+    let (router, on_air) = (ingest.router(), door.on_air("algebra"));
+    let mut listener = on_air.listen();
+    let mut first = Lecture::begin(&router, "/whip/algebra").await;
+    let mut second = Lecture::connect(SECOND, &router, "/whip/algebra").await;
+    second.run(0..5).await;
+    first.run(0..5).await;
+    let before = Heard::until(&mut listener, |h| h.pictures.len() == 5).await;
+    assert_eq!(before.tracks.len(), 2, "the second's are not shown");
+    assert!(
+        second.publisher.wishes.try_recv().is_err(),
+        "nor is anything asked of it"
+    );
+
+    assert_eq!(delete(&router, &first.publisher.location).await, 200);
+    assert_eq!(on_air.has_left(1).await, [Left::Deleted]);
+    // Its turn: a keyframe is asked for.
+    second.is_heard().await;
+    second.run(10..15).await;
+    let after = before.on(&mut listener, |h| h.pictures.len() == 10).await;
+    assert_eq!(after.tracks.len(), 4);
+    assert_eq!(
+        after.pictures[5..].iter().map(number).collect::<Vec<_>>(),
+        [10, 11, 12, 13, 14]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_sources_share_one_line() {
+    let (ingest, door) = ingest(Config::default()).await;
+    let (router, on_air) = (ingest.router(), door.on_air("algebra"));
+    let mut listener = on_air.listen();
+    let mut camera = Lecture::begin(&router, "/whip/algebra").await;
+    let mut screen = Lecture::begin(&router, "/whip/algebra?source=screen").await;
+    tokio::join!(camera.run(0..5), screen.run(0..5));
+    let heard = Heard::until(&mut listener, |h| h.pictures.len() == 10 && h.tracks.len() == 4).await;
+    let mut sources: Vec<_> = heard
+        .tracks
+        .iter()
+        .map(|t| (t.source.to_string(), t.codec.name()))
+        .collect();
+    sources.sort();
+    let expected = [
+        ("main", "H264"),
+        ("main", "opus"),
+        ("screen", "H264"),
+        ("screen", "opus"),
+    ];
+    assert_eq!(
+        sources,
+        expected.map(|(source, codec)| (source.to_owned(), codec))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -420,7 +485,7 @@ async fn sessions_share_one_port() {
 async fn a_camera_and_a_screen_are_two_tracks() {
     let (ingest, door) = ingest(Config::default()).await;
     let mut listener = door.on_air("algebra").listen();
-    let publisher = Publisher::connect_with(&ingest.router(), "/whip/algebra", true).await;
+    let publisher = Publisher::connect_with_a_screen(&ingest.router(), "/whip/algebra").await;
     let mut found = Vec::new();
     let unit = access_unit(0);
     let packets = H264Payloader::default().payload(1_200, &unit).unwrap();

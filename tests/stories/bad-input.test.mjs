@@ -71,12 +71,14 @@ describe('at the WHIP door', () => {
   });
 
   test('a second publisher is refused, and takes over when it says so', async () => {
-    second = ProcessPublisher.aiortc('bad-input-second', { url: `${lectern.url}/whip/${ID}`, token });
+    // Somebody else: the same token would take its own place over.
+    const other = await lectern.token(ID, 'host');
+    second = ProcessPublisher.aiortc('bad-input-second', { url: `${lectern.url}/whip/${ID}`, token: other });
     const { status, body } = await second.said('answer');
     assert.equal(status, 409);
     assert.match(body, /takeover/i, 'the refusal says how to take over');
     const { origin } = await lectern.broadcast(ID);
-    second = ProcessPublisher.aiortc('bad-input-second', { url: `${lectern.url}/whip/${ID}?takeover=true`, token });
+    second = ProcessPublisher.aiortc('bad-input-second', { url: `${lectern.url}/whip/${ID}?takeover=true`, token: other });
     assert.equal((await second.said('answer')).status, 201);
     await second.said('state', ({ state }) => state === 'connected');
     await publisher.said('state', ({ state }) => state === 'closed' || state === 'failed');

@@ -83,6 +83,10 @@ impl From<NoPlace> for Problem {
                 StatusCode::CONFLICT,
                 "somebody publishes to this broadcast already; add ?takeover=true to take their place",
             ),
+            NoPlace::Crowded => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many wait to publish here; add ?takeover=true to take the place of who is on air",
+            ),
             NoPlace::Full => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many publishers"),
             NoPlace::ShuttingDown => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping"),
         }

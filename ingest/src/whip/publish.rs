@@ -1,5 +1,7 @@
 //! POST: an offer in, an answer out, a session begun.
 
+use std::collections::HashMap;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -8,27 +10,34 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use timeline::{BroadcastId, SourceName};
+use timeline::SourceName;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::Left;
-use crate::peer::{Peer, PeerError};
-use crate::sdp::{self, Offer};
+use crate::peer::{Inbox, Peer, PeerError};
+use crate::sdp::{self, Format, Media, Offer};
 use crate::session::Session;
-use crate::sessions::{Handle, Reservation, Takeover};
+use crate::sessions::{Handle, Reservation, Seat, Takeover};
+use crate::{Left, Refusal, turn};
 
 use super::{Problem, SDP, Shared, bearer, broadcast, check_content_type, text};
 
 #[derive(Deserialize)]
 pub(super) struct How {
+    source: Option<String>,
     takeover: Option<String>,
 }
 
 impl How {
-    fn takeover(self) -> Result<Takeover, Problem> {
+    fn source(&self) -> Result<Option<SourceName>, Problem> {
+        let source = self.source.as_deref().map(SourceName::from_str).transpose();
+        source.map_err(|bad| Problem::new(StatusCode::BAD_REQUEST, bad.to_string()))
+    }
+
+    fn takeover(&self) -> Result<Takeover, Problem> {
         match self.takeover.as_deref() {
-            None | Some("false") => Ok(Takeover::No),
+            None => Ok(Takeover::Own),
+            Some("false") => Ok(Takeover::No),
             Some("true") => Ok(Takeover::Anyone),
             Some(session) if Uuid::try_parse(session).is_ok() => Ok(Takeover::Only(session.into())),
             Some(_) => Err(Problem::new(
@@ -47,16 +56,23 @@ pub(super) async fn post(
     body: Body,
 ) -> Result<Response, Problem> {
     let broadcast = broadcast(path)?;
-    shared.door.authorize(&broadcast, bearer(&headers)).await?;
-    let Query(how) = query.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, e.body_text()))?;
-    let takeover = how.takeover()?;
+    let how = query.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, e.body_text()));
+    let source = match &how {
+        Ok(Query(how)) => how.source(),
+        Err(_) => Ok(None),
+    };
+    // Who may not publish is told that first, whatever they ask for.
+    let asked = source.as_ref().ok().and_then(Option::as_ref);
+    let grant = shared.door.authorize(&broadcast, bearer(&headers), asked).await?;
+    source?;
+    let takeover = how?.takeover()?;
     check_content_type(&headers, SDP)?;
     let offer = Offer::parse(&text(body).await?)?;
-    let reservation = shared.sessions.reserve(&broadcast, takeover)?;
+    let reservation = shared.sessions.reserve(&broadcast, grant, takeover)?;
     // A task of its own: a publisher that hangs up midway leaves nothing half made, and an offer that the
     // stack trips over hurts nobody else.
     let span = tracing::info_span!("session", %broadcast, session = reservation.id);
-    let begun = tokio::spawn(begin(shared, broadcast, offer, reservation).instrument(span));
+    let begun = tokio::spawn(begin(shared, offer, reservation).instrument(span));
     let (handle, answer) = begun.await.map_err(|failed| {
         tracing::error!(%failed, "the offer broke the negotiation");
         Problem::new(StatusCode::BAD_REQUEST, "the offer cannot be answered")
@@ -69,16 +85,15 @@ fn created(handle: &Handle, answer: String) -> Response {
         (header::CONTENT_TYPE, SDP.to_owned()),
         (
             header::LOCATION,
-            format!("/whip/{}/{}", handle.broadcast, handle.id),
+            format!("/whip/{}/{}", handle.place.broadcast, handle.id),
         ),
-        (header::ETAG, handle.etag.clone()),
+        (header::ETAG, handle.generation().etag),
     ];
     (StatusCode::CREATED, headers, answer).into_response()
 }
 
 async fn begin(
     shared: Arc<Shared>,
-    broadcast: BroadcastId,
     offer: Offer,
     reservation: Reservation,
 ) -> Result<(Arc<Handle>, String), Problem> {
@@ -91,29 +106,75 @@ async fn begin(
         ));
     }
     let answer = sdp::finish(&answer, &shared.candidates);
-    let (handle, before) = reservation.take(broadcast, offer.ufrag, Arc::new(peer))?;
-    if let Some(before) = before {
-        before.close(Left::TakenOver).await;
-    }
-    let publication = match shared.door.admit(&handle.broadcast).await {
-        Ok(publication) => publication,
-        Err(refusal) => {
-            shared.sessions.bury(&handle);
-            return Err(refusal.into());
-        }
-    };
-    let sessions = shared.sessions.clone();
-    let session = Session::new(
-        &shared.config,
-        handle.clone(),
-        sessions,
-        publication,
+    let (handle, seat) = reservation.take(offer.ufrag, Arc::new(peer))?;
+    let publisher = Publisher {
+        shared,
+        handle: handle.clone(),
         inbox,
-        &SourceName::main(),
-        (offer.media, formats),
-    );
-    tokio::spawn(session.run().in_current_span());
+        received: (offer.media, formats),
+    };
+    match seat {
+        Seat::OnAir { before } => {
+            make_way(before).await;
+            let session = publisher.admitted().await?;
+            tokio::spawn(session.run().in_current_span());
+        }
+        Seat::Queued { before } => {
+            make_way(before).await;
+            tokio::spawn(publisher.queue().in_current_span());
+        }
+    }
     Ok((handle, answer))
+}
+
+async fn make_way(before: Vec<Arc<Handle>>) {
+    for session in before {
+        session.close(Left::TakenOver).await;
+    }
+}
+
+/// Connected, and not yet on air.
+struct Publisher {
+    shared: Arc<Shared>,
+    handle: Arc<Handle>,
+    inbox: Inbox,
+    /// What was offered, and what its payload types mean.
+    received: (Vec<Media>, HashMap<u8, Format>),
+}
+
+impl Publisher {
+    async fn admitted(self) -> Result<Session, Refusal> {
+        let Publisher { shared, handle, .. } = self;
+        match shared.door.admit(&handle.place.broadcast).await {
+            Ok(publication) => Ok(Session::new(
+                &shared.config,
+                handle,
+                shared.sessions.clone(),
+                publication,
+                self.inbox,
+                self.received,
+            )),
+            Err(refusal) => {
+                shared.sessions.bury(&handle);
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn queue(mut self) {
+        let (handle, silence) = (self.handle.clone(), self.shared.config.silence());
+        match turn::wait(&handle, &mut self.inbox, silence).await {
+            Ok(()) => match self.admitted().await {
+                Ok(session) => return session.run().await,
+                Err(refusal) => tracing::info!(?refusal, "its turn came, but not in"),
+            },
+            Err(how) => {
+                tracing::info!(how = how.name(), "no longer waits");
+                self.shared.sessions.bury(&handle);
+            }
+        }
+        handle.peer.close().await;
+    }
 }
 
 impl From<PeerError> for Problem {

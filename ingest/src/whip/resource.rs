@@ -21,7 +21,7 @@ pub(super) async fn patch(
     body: Body,
 ) -> Result<StatusCode, Problem> {
     let (broadcast, session) = broadcast_and_session(path)?;
-    shared.door.authorize(&broadcast, bearer(&headers)).await?;
+    shared.door.authorize(&broadcast, bearer(&headers), None).await?;
     check_content_type(&headers, FRAGMENT)?;
     let Found::Open(handle) = shared.sessions.find(&broadcast, &session) else {
         return Err(no_session());
@@ -29,7 +29,10 @@ pub(super) async fn patch(
     check_etag(&headers, &handle)?;
     let fragment = Fragment::parse(&text(body).await?)
         .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the body is not an SDP fragment"))?;
-    if fragment.ufrag.is_some_and(|ufrag| ufrag != handle.ufrag) {
+    if fragment
+        .ufrag
+        .is_some_and(|ufrag| ufrag != handle.generation().ufrag)
+    {
         let why = "another a=ice-ufrag asks for an ICE restart, which this server does not do: publish anew";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why));
     }
@@ -46,7 +49,7 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let (broadcast, session) = broadcast_and_session(path)?;
-    shared.door.authorize(&broadcast, bearer(&headers)).await?;
+    shared.door.authorize(&broadcast, bearer(&headers), None).await?;
     match shared.sessions.find(&broadcast, &session) {
         Found::Open(handle) => handle.close(Left::Deleted).await,
         Found::Over => {}
@@ -65,7 +68,7 @@ fn check_etag(headers: &HeaderMap, handle: &Handle) -> Result<(), Problem> {
     match given {
         // RFC 9725 prints the asterisk in quotes.
         None | Some(b"*" | b"\"*\"") => Ok(()),
-        Some(etag) if etag == handle.etag.as_bytes() => Ok(()),
+        Some(etag) if etag == handle.generation().etag.as_bytes() => Ok(()),
         Some(_) => Err(Problem::new(
             StatusCode::PRECONDITION_FAILED,
             "If-Match is not this session's ETag",

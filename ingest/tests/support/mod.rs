@@ -11,16 +11,16 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, Response, StatusCode};
-use ingest::{Config, Door, Ingest, Left, Publication, Refusal};
+use ingest::{Config, Door, Grant, Ingest, Left, Publication, Refusal};
 use timeline::feed::{Consumer, Policy, Producer, Record};
-use timeline::{BroadcastId, Timeline, WallTime};
+use timeline::{BroadcastId, SourceName, Timeline, WallTime};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
 /// Everything that is awaited comes within this, on any machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Knows one token. The broadcasts `unknown`, `over` and `busy` are what they are called.
+/// Knows two people's tokens. The broadcasts `unknown`, `over` and `busy` are what they are called.
 #[derive(Default)]
 pub struct TestDoor {
     broadcasts: Mutex<HashMap<BroadcastId, Arc<OnAir>>>,
@@ -35,9 +35,17 @@ pub struct OnAir {
 
 #[async_trait]
 impl Door for TestDoor {
-    async fn authorize(&self, _: &BroadcastId, bearer: Option<&str>) -> Result<(), Refusal> {
+    async fn authorize(
+        &self,
+        _: &BroadcastId,
+        bearer: Option<&str>,
+        source: Option<&SourceName>,
+    ) -> Result<Grant, Refusal> {
         match bearer {
-            Some("good") => Ok(()),
+            Some(person @ ("good" | "second")) => Ok(Grant {
+                person: person.into(),
+                source: source.cloned().unwrap_or_default(),
+            }),
             Some("other") => Err(Refusal::Forbidden("this token is for another broadcast".into())),
             _ => Err(Refusal::Unauthorized("a token is needed".into())),
         }
@@ -177,8 +185,14 @@ pub async fn request(
 
 pub const GOOD: (&str, &str) = ("authorization", "Bearer good");
 
+pub const SECOND: (&str, &str) = ("authorization", "Bearer second");
+
 pub async fn post(router: &Router, path: &str, offer: &str) -> Answer {
-    let headers = [GOOD, ("content-type", "application/sdp")];
+    post_as(GOOD, router, path, offer).await
+}
+
+pub async fn post_as(bearer: (&str, &str), router: &Router, path: &str, offer: &str) -> Answer {
+    let headers = [bearer, ("content-type", "application/sdp")];
     request(router, Method::POST, path, &headers, offer.as_bytes()).await
 }
 

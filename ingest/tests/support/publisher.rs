@@ -30,7 +30,7 @@ use webrtc::peer_connection::{
     RTCIceGatheringState, RTCPeerConnectionState,
 };
 
-use super::{Answer, PATIENCE, post};
+use super::{Answer, GOOD, PATIENCE, post_as};
 
 pub const VIDEO: u32 = 0x1111;
 pub const AUDIO: u32 = 0x2222;
@@ -121,12 +121,20 @@ impl Publisher {
 
     /// Offers, posts, and is connected.
     pub async fn connect(router: &Router, path: &str) -> Self {
-        Self::connect_with(router, path, false).await
+        Self::begin(GOOD, router, path, false).await
     }
 
-    pub async fn connect_with(router: &Router, path: &str, a_screen: bool) -> Self {
+    pub async fn connect_as(bearer: (&str, &str), router: &Router, path: &str) -> Self {
+        Self::begin(bearer, router, path, false).await
+    }
+
+    pub async fn connect_with_a_screen(router: &Router, path: &str) -> Self {
+        Self::begin(GOOD, router, path, true).await
+    }
+
+    async fn begin(bearer: (&str, &str), router: &Router, path: &str, a_screen: bool) -> Self {
         let (mut publisher, offer) = Publisher::offer_with(a_screen).await;
-        let answer = post(router, path, &offer).await;
+        let answer = post_as(bearer, router, path, &offer).await;
         assert_eq!(answer.status, 201, "{}", answer.body);
         publisher.answered(&answer).await;
         publisher

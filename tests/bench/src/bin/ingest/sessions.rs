@@ -178,8 +178,16 @@ struct Publication {
 
 #[async_trait]
 impl ingest::Door for Open {
-    async fn authorize(&self, _: &BroadcastId, _: Option<&str>) -> Result<(), ingest::Refusal> {
-        Ok(())
+    async fn authorize(
+        &self,
+        _: &BroadcastId,
+        _: Option<&str>,
+        source: Option<&SourceName>,
+    ) -> Result<ingest::Grant, ingest::Refusal> {
+        Ok(ingest::Grant {
+            person: "anyone".into(),
+            source: source.cloned().unwrap_or_default(),
+        })
     }
 
     async fn admit(&self, _: &BroadcastId) -> Result<Arc<dyn ingest::Publication>, ingest::Refusal> {
