@@ -1,4 +1,9 @@
-//! `/api/v1`: broadcasts and guests.
+//! `/api/v1`: broadcasts, their guests, who sends to them.
+
+mod cohosts;
+mod layout;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +55,11 @@ impl Api {
             .route("/api/v1/broadcasts/{id}", get(read))
             .route("/api/v1/broadcasts/{id}/end", post(end))
             .route("/api/v1/broadcasts/{id}/guests", post(admit_guest))
+            .route("/api/v1/broadcasts/{id}/cohosts", post(cohosts::invite))
+            .route(
+                "/api/v1/broadcasts/{id}/layout",
+                get(layout::read).put(layout::set),
+            )
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .with_state(self)
     }
@@ -64,7 +74,26 @@ impl Api {
             .verify(auth::bearer(headers))
             .map_err(|denied| Problem::new(StatusCode::UNAUTHORIZED, denied.to_string()))
     }
+
+    /// The broadcast, for a bearer who has one of these roles in it; others are refused in these words.
+    fn find_as(
+        &self,
+        roles: &[Role],
+        refusal: &str,
+        id: &str,
+        headers: &HeaderMap,
+    ) -> Result<Arc<Broadcast>, Problem> {
+        let claims = self.claims(headers)?;
+        let broadcast = self.find(id)?;
+        match roles.contains(&claims.role) && claims.covers(&broadcast.id) {
+            true => Ok(broadcast),
+            false => Err(Problem::new(StatusCode::FORBIDDEN, refusal)),
+        }
+    }
 }
+
+/// Those who run a lecture.
+const DIRECTORS: &[Role] = &[Role::Host, Role::Operator];
 
 /// A broadcast as the API tells it.
 #[derive(Serialize)]
@@ -175,7 +204,7 @@ async fn create(
         };
         Problem::new(status, refused.to_string())
     })?;
-    let token = issue(&api, &broadcast.id, Role::Host, "Host".into())?;
+    let token = issue(&api, Grant::new(&broadcast.id, Role::Host, "Host"))?;
     let location = [(header::LOCATION, format!("/api/v1/broadcasts/{}", broadcast.id))];
     Ok((
         StatusCode::CREATED,
@@ -192,14 +221,8 @@ async fn end(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    let claims = api.claims(&headers)?;
-    let broadcast = api.find(&id)?;
-    if !matches!(claims.role, Role::Host | Role::Operator) || !claims.covers(&broadcast.id) {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "only the host or an operator ends a broadcast",
-        ));
-    }
+    let refusal = "only the host or an operator ends a broadcast";
+    let broadcast = api.find_as(DIRECTORS, refusal, &id, &headers)?;
     broadcast.end();
     let mut line = broadcast.line();
     let ended = tokio::time::timeout(END_WAIT, line.wait_for(|line| line.is_ended()))
@@ -261,10 +284,7 @@ async fn admit_guest(
     let chosen = match guest.name.as_deref().map(str::trim) {
         None | Some("") => None,
         Some(name) if is_name(name) => Some(name),
-        Some(_) => {
-            let detail = format!("a name is 1 to {MAX_NAME_CHARS} characters, without control characters");
-            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
-        }
+        Some(_) => return Err(bad_name()),
     };
     let name = api
         .rooms
@@ -281,7 +301,7 @@ async fn admit_guest(
         let detail = "this name could be taken for that of a host or moderator: choose another";
         return Err(Problem::new(StatusCode::CONFLICT, detail));
     };
-    let token = issue(&api, &broadcast.id, Role::Participant, name.clone())?;
+    let token = issue(&api, Grant::new(&broadcast.id, Role::Participant, name.clone()))?;
     Ok((StatusCode::CREATED, Json(Admitted { token, name })).into_response())
 }
 
@@ -294,16 +314,14 @@ fn is_name(name: &str) -> bool {
     name.chars().count() <= MAX_NAME_CHARS && !name.chars().any(disguising)
 }
 
-fn issue(api: &Api, id: &BroadcastId, role: Role, name: String) -> Result<String, Problem> {
+fn bad_name() -> Problem {
+    let detail = format!("a name is 1 to {MAX_NAME_CHARS} characters, without control characters");
+    Problem::new(StatusCode::BAD_REQUEST, detail)
+}
+
+fn issue(api: &Api, grant: Grant) -> Result<String, Problem> {
     api.auth
-        .issue(
-            Grant {
-                broadcast: Some(id.clone()),
-                role,
-                name,
-            },
-            TOKEN_TTL,
-        )
+        .issue(grant, TOKEN_TTL)
         .map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
 }
 
@@ -323,23 +341,4 @@ fn random_id() -> BroadcastId {
 
 fn fresh() -> [(header::HeaderName, &'static str); 1] {
     [(header::CACHE_CONTROL, "no-store")]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_cannot_be_disguised() {
-        assert!(is_name("Ana María"));
-        assert!(is_name("नमस्ते"));
-        for bad in ["a\nb", "a\u{202e}b", "a\u{200b}b", &"x".repeat(41)] {
-            assert!(!is_name(bad), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn random_ids_are_ids() {
-        assert_ne!(random_id(), random_id());
-    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
-use timeline::BroadcastId;
+use timeline::{BroadcastId, SourceName};
 
 use crate::{clock, config};
 
@@ -18,6 +18,8 @@ use crate::{clock, config};
 pub enum Role {
     /// Publishes, ends, moderates, speaks.
     Host,
+    /// Publishes beside the host, as one source; speaks.
+    Cohost,
     /// Moderates and speaks.
     Moderator,
     /// Speaks.
@@ -32,6 +34,7 @@ impl std::fmt::Display for Role {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Role::Host => "Host",
+            Role::Cohost => "Co-host",
             Role::Moderator => "Moderator",
             Role::Participant => "Participant",
             Role::Viewer => "Viewer",
@@ -47,6 +50,19 @@ pub struct Grant {
     pub broadcast: Option<BroadcastId>,
     pub role: Role,
     pub name: String,
+    /// What a co-host publishes as; none of the others has one.
+    pub source: Option<SourceName>,
+}
+
+impl Grant {
+    pub fn new(broadcast: &BroadcastId, role: Role, name: impl Into<String>) -> Grant {
+        Grant {
+            broadcast: Some(broadcast.clone()),
+            role,
+            name: name.into(),
+            source: None,
+        }
+    }
 }
 
 /// What a token says.
@@ -58,6 +74,9 @@ pub struct Claims {
     pub role: Role,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broadcast: Option<BroadcastId>,
+    /// What a co-host publishes as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceName>,
     pub iat: i64,
     pub exp: i64,
 }
@@ -127,6 +146,7 @@ impl Auth {
             name: grant.name,
             role: grant.role,
             broadcast: grant.broadcast,
+            source: grant.source,
             iat: now,
             exp: now.saturating_add(ttl.as_secs().min(i64::MAX as u64) as i64),
         };
@@ -193,6 +213,7 @@ mod tests {
             broadcast: broadcast.map(|b| b.parse().unwrap()),
             role,
             name: "Ana".into(),
+            source: None,
         }
     }
 
@@ -206,6 +227,16 @@ mod tests {
         assert_eq!((claims.role, claims.name.as_str()), (Role::Host, "Ana"));
         assert!(claims.covers(&"algebra".parse().unwrap()));
         assert!(!claims.covers(&"analysis".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_co_hosts_token_names_its_source() {
+        let auth = Auth::with_secret(&[7; 32]);
+        let mut grant = grant(Role::Cohost, Some("algebra"));
+        grant.source = Some("ada".parse().unwrap());
+        let token = auth.issue(grant.clone(), Duration::from_secs(60)).unwrap();
+        let claims = auth.verify(Some(&token)).unwrap();
+        assert_eq!((claims.role, claims.source), (Role::Cohost, grant.source));
     }
 
     #[test]

@@ -5,17 +5,20 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use bytes::Bytes;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use timeline::feed::{Consumer, Policy, Producer, Record};
-use timeline::{Archive, BroadcastId, Grid, Line, MediaTime, Object, Span, Timeline, WallTime};
+use timeline::{
+    Archive, BroadcastId, Grid, Layout, Line, MediaTime, Object, SourceName, Span, Timeline, WallTime,
+};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
+use crate::sources::{OnAir, Sources, TooMany};
 
 /// One name in the archive of a broadcast's own facts.
 const FACTS: &str = "broadcast.json";
@@ -55,6 +58,9 @@ pub struct Broadcast {
     pub created: WallTime,
     /// Made by the first publisher; a feed is too large to keep one for every recording.
     source: Mutex<Option<Producer>>,
+    sources: Mutex<Sources>,
+    /// Its facts are kept one after the other, so that the last ones stay.
+    saving: tokio::sync::Mutex<()>,
     line: watch::Sender<Line>,
     publisher: watch::Sender<Publisher>,
     ending: AtomicBool,
@@ -94,6 +100,12 @@ pub struct Facts {
     pub origin: Option<i64>,
     /// 90 kHz ticks; none before the end.
     pub duration: Option<i64>,
+    /// How the pictures of its sources share the canvas.
+    #[serde(default)]
+    pub layout: Layout,
+    /// The sources that were promised to co-hosts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cohosts: Vec<SourceName>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,6 +217,8 @@ impl Broadcasts {
             state: State::Waiting,
             origin: None,
             duration: None,
+            layout: Layout::default(),
+            cohosts: Vec::new(),
         };
         // A folder whose facts could not be read at start is left alone: its names must never mean other bytes.
         if self
@@ -231,6 +245,7 @@ impl Broadcasts {
 
     /// Keeps the broadcast's facts in the archive.
     pub async fn save(&self, broadcast: &Broadcast) -> Result<(), timeline::ArchiveError> {
+        let _turn = broadcast.saving.lock().await;
         let body = serde_json::to_vec_pretty(&broadcast.facts()).unwrap_or_default();
         let object = Object {
             body: Bytes::from(body),
@@ -285,6 +300,8 @@ impl Broadcast {
             chat_subtitles: facts.chat_subtitles,
             created: WallTime::from_unix_millis(facts.created),
             source: Mutex::default(),
+            sources: Mutex::new(Sources::of(facts.layout, facts.cohosts)),
+            saving: tokio::sync::Mutex::default(),
             ending: AtomicBool::new(line.is_ended()),
             line: watch::Sender::new(line),
             publisher: watch::Sender::new(Publisher::Absent { said_goodbye: false }),
@@ -302,6 +319,7 @@ impl Broadcast {
                 Some(duration.ticks()),
             ),
         };
+        let sources = self.sources();
         Facts {
             id: self.id.clone(),
             title: self.title.clone(),
@@ -313,6 +331,8 @@ impl Broadcast {
             state,
             origin,
             duration,
+            layout: sources.layout.clone(),
+            cohosts: sources.cohosts.clone(),
         }
     }
 
@@ -369,7 +389,47 @@ impl Broadcast {
     /// Where its publishers' frames go.
     pub fn source(&self) -> Producer {
         let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-        source.get_or_insert_default().clone()
+        source.get_or_insert_with(|| self.open_source()).clone()
+    }
+
+    /// Whoever makes the line knows the layout before the first track.
+    fn open_source(&self) -> Producer {
+        let (producer, layout) = (Producer::new(), self.layout());
+        if layout != Layout::default() {
+            producer.send(Record::Layout(layout));
+        }
+        producer
+    }
+
+    pub fn layout(&self) -> Layout {
+        self.sources().layout.clone()
+    }
+
+    /// How the pictures of the sources share the canvas from now on.
+    pub fn arrange(&self, layout: Layout) {
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        // Both under one lock: what is kept last is what was told last.
+        self.sources().layout = layout.clone();
+        if let Some(source) = &*source {
+            source.send(Record::Layout(layout));
+        }
+    }
+
+    /// A source for a co-host of this name.
+    pub fn invite(&self, name: &str) -> Result<SourceName, TooMany> {
+        self.sources().invite(name)
+    }
+
+    /// Who sends, and what.
+    pub fn on_air(&self) -> Vec<OnAir> {
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let tracks = source.map(|source| source.tracks()).unwrap_or_default();
+        self.sources().on_air(&tracks)
+    }
+
+    /// Where `source` is held too, it is locked first.
+    pub fn sources(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The line, opened for a picture captured at `first` unless it is open already; none once it has ended.
@@ -549,6 +609,44 @@ mod tests {
             *broadcast.publisher().borrow(),
             Publisher::Absent { said_goodbye: true }
         );
+    }
+
+    fn screen_first() -> Layout {
+        Layout {
+            arrangement: timeline::Arrangement::PictureInPicture,
+            sources: vec!["screen".parse().unwrap(), SourceName::main()],
+        }
+    }
+
+    #[tokio::test]
+    async fn a_layout_is_told_at_once_and_to_a_line_that_opens_later() {
+        let data = tempfile::tempdir().unwrap();
+        let (broadcasts, mut openings) = broadcasts(&data).await;
+        let early = broadcasts.create(wanted("a")).await.unwrap();
+        early.arrange(screen_first());
+        early.open_line(clock::now()).unwrap();
+        let Opened(_, mut source) = openings.recv().await.unwrap();
+        assert_eq!(source.next().await, Ok(Some(Record::Layout(screen_first()))));
+        early.arrange(Layout::default());
+        assert_eq!(source.next().await, Ok(Some(Record::Layout(Layout::default()))));
+    }
+
+    #[tokio::test]
+    async fn a_layout_and_the_promised_sources_outlive_a_restart() {
+        let data = tempfile::tempdir().unwrap();
+        {
+            let (broadcasts, _openings) = broadcasts(&data).await;
+            let broadcast = broadcasts.create(wanted("a")).await.unwrap();
+            broadcast.open_line(clock::now()).unwrap();
+            broadcast.arrange(screen_first());
+            broadcast.invite("Ada").unwrap();
+            broadcasts.save(&broadcast).await.unwrap();
+        }
+        let (broadcasts, _openings) = broadcasts(&data).await;
+        let broadcast = broadcasts.get(&"a".parse().unwrap()).unwrap();
+        let (_, mut source) = broadcast.take_up().unwrap();
+        assert_eq!(source.next().await, Ok(Some(Record::Layout(screen_first()))));
+        assert_eq!(broadcast.invite("Ada").unwrap().as_str(), "ada-2");
     }
 
     #[tokio::test]

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
-use timeline::BroadcastId;
+use timeline::{BroadcastId, SourceName};
 
 use crate::auth::{Auth, Grant, Role};
 use crate::config::Config;
 use crate::tls::Tls;
-use crate::{publish, server, telemetry};
+use crate::{publish, server, sources, telemetry};
 
 /// Live lectures: WHIP in, LL-HLS out, and a room stamped on the media timeline.
 #[derive(Parser)]
@@ -83,6 +83,9 @@ struct Token {
     /// The name shown in the room.
     #[arg(long, default_value = "")]
     name: String,
+    /// What a co-host publishes as: at most 20 of a-z, 0-9 and -.
+    #[arg(long, required_if_eq("role", "cohost"))]
+    source: Option<SourceName>,
     /// How long it is valid: 30m, 12h, 7d.
     #[arg(long, default_value = "12h", value_parser = parse_span)]
     ttl: Duration,
@@ -131,6 +134,11 @@ impl Token {
             (_, Some(broadcast)) => Some(broadcast),
             (_, None) => bail!("only an operator's token is for every broadcast: give --broadcast"),
         };
+        let source = match (self.role, self.source) {
+            (Role::Cohost, source) => source.map(sources::cohost).transpose()?,
+            (_, None) => None,
+            (_, Some(_)) => bail!("only a co-host's token names a source"),
+        };
         let name = if self.name.is_empty() {
             self.role.to_string()
         } else {
@@ -142,7 +150,8 @@ impl Token {
                 Grant {
                     broadcast,
                     role: self.role,
-                    name
+                    name,
+                    source,
                 },
                 self.ttl
             )?
@@ -182,6 +191,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_co_hosts_token_names_a_source() {
+        let parse = |more: &[&str]| {
+            let args = ["lectern", "token", "--broadcast", "algebra", "--role", "cohost"];
+            Cli::try_parse_from(args.iter().chain(more))
+        };
+        assert!(parse(&["--source", "ada", "--name", "Ada"]).is_ok());
+        assert!(parse(&["--name", "Ada"]).is_err());
+        assert!(parse(&["--source", "Ada!"]).is_err());
     }
 
     #[test]

@@ -103,11 +103,7 @@ impl Demo {
             .await
             .context("cannot make the demo broadcast")?;
         let token = |role, name: &str| {
-            let grant = Grant {
-                broadcast: Some(id.clone()),
-                role,
-                name: name.into(),
-            };
+            let grant = Grant::new(&id, role, name);
             auth.issue(grant, TOKEN_TTL)
         };
         let host = token(Role::Host, TEACHER)?;
@@ -134,11 +130,7 @@ impl Demo {
             })?,
         ));
         let own = free_id(broadcasts, "lecture")?;
-        let grant = Grant {
-            broadcast: Some(own.clone()),
-            role: Role::Host,
-            name: "Lecturer".into(),
-        };
+        let grant = Grant::new(&own, Role::Host, "Lecturer");
         let base = match listen.ip().is_unspecified() {
             true => format!("{scheme}://localhost:{}", listen.port()),
             false => format!("{scheme}://{listen}"),

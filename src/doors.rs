@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::auth::{Auth, Claims, Denied, Role};
 use crate::broadcasts::{Broadcast, Broadcasts, Defaults, Refused, Wanted};
+use crate::clock;
 
 /// In the year 2255; `WallTime` ends a few years later.
 const LAST_SECOND: i64 = 9_000_000_000;
@@ -34,19 +35,26 @@ impl ingest::Door for Doors {
             .auth
             .verify(bearer)
             .map_err(|e| ingest::Refusal::Unauthorized(e.to_string()))?;
-        if claims.role != Role::Host || !claims.covers(id) {
-            return Err(ingest::Refusal::Forbidden(format!(
-                "only a host of {id} may publish to it"
-            )));
+        if !claims.covers(id) {
+            return Err(ingest::Refusal::Forbidden(format!("this token is not for {id}")));
         }
-        // A host publishes as whatever they like: camera, screen, a second camera.
+        let source = source_of(&claims, source)?;
+        if claims.role == Role::Cohost && self.broadcasts.get(id).is_none() {
+            // Only a host's first publish makes the broadcast.
+            return Err(ingest::Refusal::NotFound);
+        }
         Ok(ingest::Grant {
             person: claims.sub,
-            source: source.cloned().unwrap_or_default(),
+            name: claims.name,
+            source,
         })
     }
 
-    async fn admit(&self, id: &BroadcastId) -> Result<Arc<dyn ingest::Publication>, ingest::Refusal> {
+    async fn admit(
+        &self,
+        id: &BroadcastId,
+        grant: &ingest::Grant,
+    ) -> Result<Arc<dyn ingest::Publication>, ingest::Refusal> {
         let broadcast = match self.broadcasts.get(id) {
             Some(broadcast) => broadcast,
             None if self.create_on_publish => self.create(id).await?,
@@ -56,8 +64,14 @@ impl ingest::Door for Doors {
             return Err(ingest::Refusal::Ended);
         }
         broadcast.arrive();
+        let (source, name) = (grant.source.clone(), grant.name.clone());
+        let place = broadcast.sources().came(source, name, clock::now());
         let feed = broadcast.source();
-        Ok(Arc::new(Publication { broadcast, feed }))
+        Ok(Arc::new(Publication {
+            broadcast,
+            place,
+            feed,
+        }))
     }
 }
 
@@ -98,6 +112,31 @@ impl Doors {
     }
 }
 
+/// What the bearer publishes as, who asked for `wanted`. A host may be anything; a co-host their own camera and
+/// screen.
+fn source_of(claims: &Claims, wanted: Option<&SourceName>) -> Result<SourceName, ingest::Refusal> {
+    let own = match (claims.role, &claims.source) {
+        (Role::Host, _) => return Ok(wanted.cloned().unwrap_or_default()),
+        (Role::Cohost, Some(own)) => own,
+        (Role::Cohost, None) => {
+            let why = "this co-host's token names no source";
+            return Err(ingest::Refusal::Forbidden(why.into()));
+        }
+        _ => {
+            let why = "only a host of the broadcast, or a co-host, publishes to it";
+            return Err(ingest::Refusal::Forbidden(why.into()));
+        }
+    };
+    match wanted {
+        None => Ok(own.clone()),
+        Some(wanted) if wanted == own || *wanted == own.screen() => Ok(wanted.clone()),
+        Some(wanted) => Err(ingest::Refusal::Forbidden(format!(
+            "this token is for {own} and {}, not for {wanted}",
+            own.screen()
+        ))),
+    }
+}
+
 fn anonymous() -> chat::Person {
     let id = format!("viewer-{}", uuid::Uuid::new_v4().simple());
     chat::Person {
@@ -111,7 +150,8 @@ fn person(claims: Claims) -> chat::Person {
     let role = match claims.role {
         Role::Host => chat::Role::Host,
         Role::Moderator | Role::Operator => chat::Role::Moderator,
-        Role::Participant => chat::Role::Participant,
+        // They publish; in the room they are one of those who speak.
+        Role::Cohost | Role::Participant => chat::Role::Participant,
         Role::Viewer => chat::Role::Viewer,
     };
     chat::Person {
@@ -123,6 +163,8 @@ fn person(claims: Claims) -> chat::Person {
 
 struct Publication {
     broadcast: Arc<Broadcast>,
+    /// Among the sources on air.
+    place: u64,
     feed: feed::Producer,
 }
 
@@ -136,6 +178,7 @@ impl ingest::Publication for Publication {
     }
 
     fn left(&self, how: ingest::Left) {
+        self.broadcast.sources().left(self.place);
         self.broadcast.leave(how == ingest::Left::Deleted);
     }
 }
@@ -160,5 +203,132 @@ impl chat::Gate for Doors {
         self.broadcasts
             .get(id)
             .is_some_and(|broadcast| broadcast.chat_subtitles)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(role: Role, source: Option<&str>) -> Claims {
+        Claims {
+            sub: "1".into(),
+            name: "Ada".into(),
+            role,
+            broadcast: Some("algebra".parse().unwrap()),
+            source: source.map(|name| name.parse().unwrap()),
+            iat: 0,
+            exp: 0,
+        }
+    }
+
+    /// The source as which somebody publishes; none who may not.
+    fn publishes(claims: &Claims, wanted: Option<&str>) -> Option<String> {
+        let wanted = wanted.map(|name| name.parse().unwrap());
+        Some(source_of(claims, wanted.as_ref()).ok()?.into())
+    }
+
+    #[test]
+    fn a_host_publishes_as_anything() {
+        let host = claims(Role::Host, None);
+        for (wanted, source) in [(None, "main"), (Some("screen"), "screen"), (Some("desk"), "desk")] {
+            assert_eq!(publishes(&host, wanted).as_deref(), Some(source));
+        }
+    }
+
+    #[test]
+    fn a_co_host_publishes_as_themselves_and_as_their_screen() {
+        let ada = claims(Role::Cohost, Some("ada"));
+        for (wanted, source) in [
+            (None, Some("ada")),
+            (Some("ada"), Some("ada")),
+            (Some("ada-screen"), Some("ada-screen")),
+            (Some("main"), None),
+            (Some("screen"), None),
+            (Some("bo"), None),
+        ] {
+            assert_eq!(publishes(&ada, wanted).as_deref(), source, "{wanted:?}");
+        }
+        assert_eq!(publishes(&claims(Role::Cohost, None), None), None);
+    }
+
+    #[test]
+    fn nobody_else_publishes() {
+        for role in [Role::Moderator, Role::Participant, Role::Viewer, Role::Operator] {
+            assert_eq!(publishes(&claims(role, Some("ada")), None), None, "{role}");
+        }
+    }
+
+    /// Doors of a server that knows no broadcast yet.
+    async fn doors(data: &tempfile::TempDir) -> Doors {
+        let archive = Arc::new(packager::archive::Disk::open(data.path().join("media")).unwrap());
+        let (broadcasts, _openings) = Broadcasts::open(archive).await.unwrap();
+        Doors {
+            auth: Arc::new(Auth::open(&crate::config::Auth::default(), data.path()).unwrap()),
+            broadcasts,
+            create_on_publish: true,
+            defaults: Defaults {
+                guests: false,
+                latency: crate::broadcasts::Latency::Standard,
+                part_hold_back_ms: 0,
+                chat_subtitles: false,
+            },
+        }
+    }
+
+    fn token(doors: &Doors, role: Role, name: &str, source: Option<&str>) -> String {
+        let mut grant = crate::auth::Grant::new(&"algebra".parse().unwrap(), role, name);
+        grant.source = source.map(|name| name.parse().unwrap());
+        doors
+            .auth
+            .issue(grant, std::time::Duration::from_secs(60))
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_is_on_air_is_known_by_name_until_they_leave() {
+        use ingest::{Door, Left};
+        let data = tempfile::tempdir().unwrap();
+        let doors = doors(&data).await;
+        let id = "algebra".parse().unwrap();
+        let host = token(&doors, Role::Host, "Prof. Okafor", None);
+        let ada = token(&doors, Role::Cohost, "Ada", Some("ada"));
+        let mut publications = Vec::new();
+        for bearer in [&host, &ada] {
+            let grant = doors.authorize(&id, Some(bearer), None).await.unwrap();
+            publications.push(doors.admit(&id, &grant).await.unwrap());
+        }
+        let broadcast = doors.broadcasts.get(&id).unwrap();
+        let names = || -> Vec<_> {
+            let on_air = broadcast.on_air().into_iter();
+            on_air.map(|one| (one.source.to_string(), one.name)).collect()
+        };
+        let is = |source: &str, name: &str| (source.to_owned(), Some(name.to_owned()));
+        assert_eq!(names(), [is("main", "Prof. Okafor"), is("ada", "Ada")]);
+        publications[0].left(Left::Lost);
+        assert_eq!(names(), [is("ada", "Ada")]);
+        assert!(broadcast.is_on_air());
+        publications[1].left(Left::Deleted);
+        assert!(!broadcast.is_on_air());
+    }
+
+    #[tokio::test]
+    async fn a_co_host_makes_no_broadcast() {
+        use ingest::Door;
+        let data = tempfile::tempdir().unwrap();
+        let doors = doors(&data).await;
+        let ada = token(&doors, Role::Cohost, "Ada", Some("ada"));
+        let refused = doors
+            .authorize(&"algebra".parse().unwrap(), Some(&ada), None)
+            .await;
+        assert_eq!(refused, Err(ingest::Refusal::NotFound));
+    }
+
+    #[test]
+    fn in_the_room_a_co_host_is_a_participant() {
+        assert_eq!(
+            person(claims(Role::Cohost, Some("ada"))).role,
+            chat::Role::Participant
+        );
     }
 }

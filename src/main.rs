@@ -16,6 +16,7 @@ mod pages;
 mod problem;
 mod publish;
 mod server;
+mod sources;
 mod telemetry;
 mod tls;
 

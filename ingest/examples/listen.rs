@@ -36,11 +36,12 @@ impl Door for Open {
         let token = bearer.ok_or_else(|| Refusal::Unauthorized("any token will do".into()))?;
         Ok(Grant {
             person: token.into(),
+            name: token.into(),
             source: source.cloned().unwrap_or_default(),
         })
     }
 
-    async fn admit(&self, _: &BroadcastId) -> Result<Arc<dyn Publication>, Refusal> {
+    async fn admit(&self, _: &BroadcastId, _: &Grant) -> Result<Arc<dyn Publication>, Refusal> {
         let feed = Producer::new();
         let listener = Arc::new(Listener {
             feed: feed.clone(),

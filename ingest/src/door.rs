@@ -19,7 +19,7 @@ pub trait Door: Send + Sync + 'static {
     /// The offer was good, and it is the publisher's turn: gives the broadcast's publication (creates the broadcast
     /// if the door does so). A broadcast has one for each source on air. By then a publisher that was taken over has
     /// left. Every publication given out hears `left` once.
-    async fn admit(&self, broadcast: &BroadcastId) -> Result<Arc<dyn Publication>, Refusal>;
+    async fn admit(&self, broadcast: &BroadcastId, grant: &Grant) -> Result<Arc<dyn Publication>, Refusal>;
 }
 
 /// Who publishes, and as what.
@@ -27,6 +27,8 @@ pub trait Door: Send + Sync + 'static {
 pub struct Grant {
     /// Whoever comes again as this person takes their own place over.
     pub person: String,
+    /// For people to read.
+    pub name: String,
     pub source: SourceName,
 }
 

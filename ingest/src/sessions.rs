@@ -88,7 +88,7 @@ impl Sessions {
         if table.shut {
             return Err(NoPlace::ShuttingDown);
         }
-        let Grant { person, source } = grant;
+        let Grant { person, source, .. } = grant;
         let claim = Claim {
             number: table.next_number(),
             place: Place {

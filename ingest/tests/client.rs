@@ -62,13 +62,14 @@ impl Door for TwoTokens {
         match bearer {
             Some(person @ (TOKEN | ANOTHER)) => Ok(Grant {
                 person: person.into(),
+                name: person.into(),
                 source: source.cloned().unwrap_or_default(),
             }),
             _ => Err(Refusal::Unauthorized("that token is not this broadcast's".into())),
         }
     }
 
-    async fn admit(&self, broadcast: &BroadcastId) -> Result<Arc<dyn Publication>, Refusal> {
+    async fn admit(&self, broadcast: &BroadcastId, _: &Grant) -> Result<Arc<dyn Publication>, Refusal> {
         if broadcast.as_str() == "busy" {
             return Err(Refusal::Unavailable("come back later".into()));
         }

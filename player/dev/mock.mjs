@@ -15,6 +15,8 @@ const WINDOW = 2_880_000;
 /** `role.name`, as simple as a token can be. */
 const bearer = (token) => {
   const [role, name] = (token ?? '').split('.');
+  // A co-host's is made as the server's: their page reads it.
+  if (role === 'mock') return { id: `t-${name}`, name: JSON.parse(Buffer.from(name, 'base64url')).name, role: 'participant' };
   return role ? { id: `t-${name}`, name, role } : { id: 'viewer', name: '', role: 'viewer' };
 };
 const media = mkdtempSync(join(tmpdir(), 'lectern-mock-'));
@@ -30,6 +32,22 @@ const broadcasts = [
   ...['moderated', 'questions', 'reactions', 'silent', 'slow'].map((id) => ({ id, title: `A room that is ${id}`, state: 'live', on_air: true, origin, duration: null })),
 ].map((broadcast) => ({ ...broadcast, guests: true, hls: `/broadcasts/${broadcast.id}/index.m3u8`, room: `/rooms/${broadcast.id}`, chat: `/broadcasts/${broadcast.id}/chat/index.json`, recording: broadcast.state === 'ended' ? `/broadcasts/${broadcast.id}/recording.mp4` : null }));
 if (process.env.EMPTY) broadcasts.length = 0;
+
+/** Who is on air and how they are seen, by broadcast. */
+const stages = new Map();
+const stageOf = (id) => {
+  const on = (source, name, video, audio, minutes) => ({ source, name, video, audio, since: Date.now() - minutes * 60_000 });
+  const known = stages.get(id) ?? {
+    layout: { arrangement: 'picture-in-picture', sources: ['screen', 'main'] },
+    on_air: id === 'topology' ? [] : [on('main', 'Prof. Okafor', 'h264', 'opus', 42), on('screen', 'Prof. Okafor', 'h264', null, 31), on('ada', 'Ada Lovelace', 'vp8', 'opus', 3)],
+  };
+  stages.set(id, known);
+  return known;
+};
+const cohostToken = (name) => {
+  const source = name.toLowerCase().replace(/[^a-z0-9]+/g, '-');
+  return { name, source, token: `mock.${Buffer.from(JSON.stringify({ role: 'cohost', source, name })).toString('base64url')}.mock` };
+};
 
 const people = [
   { id: 'p-ana', name: 'Ana Ruiz', role: 'participant' },
@@ -115,6 +133,17 @@ function file(response, root, path) {
   }
 }
 
+function direct(request, response, id, what) {
+  if (request.method === 'GET') return json(response, 200, stageOf(id));
+  let body = '';
+  request.on('data', (chunk) => (body += chunk)).on('end', () => {
+    const asked = JSON.parse(body);
+    if (what === 'layout') return json(response, 200, Object.assign(stageOf(id), { layout: asked }));
+    const invited = cohostToken(asked.name);
+    json(response, 201, { ...invited, studio: `/studio/${id}#token=${invited.token}` });
+  });
+}
+
 const server = createServer((request, response) => {
   const { pathname, searchParams } = new URL(request.url, 'http://mock');
   const [, first, second, third, fourth, fifth] = pathname.split('/');
@@ -127,6 +156,7 @@ const server = createServer((request, response) => {
       request.on('data', (chunk) => (body += chunk)).on('end', () => json(response, 201, { token: `participant.${JSON.parse(body).name}`, name: JSON.parse(body).name }));
       return;
     }
+    if (fifth === 'layout' || fifth === 'cohosts') return direct(request, response, fourth, fifth);
     if (fifth === 'room') return manage(request, response, rooms.get(fourth), pathname.split('/').slice(6));
     if (fifth === 'end') {
       Object.assign(broadcast, { state: 'ended', duration: (Date.now() - origin) * 90 });

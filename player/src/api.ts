@@ -1,5 +1,6 @@
 /** Lectern's REST interface, as far as these pages need it. */
 import { parseChunk, parseIndex, parsePage, type Attached, type Page, type ReplayChunk, type ReplayIndex } from './core/wire';
+import type { Layout, Stage } from './core/stage';
 import type { Ticks, WallMs } from './core/time';
 
 export interface Broadcast {
@@ -17,6 +18,14 @@ export interface Broadcast {
   chat: string;
   /** An MP4 to download, once there is one. */
   recording: string | null;
+  /** What happened to its encoder since the server's start; the lecture went on behind each. */
+  incidents?: { count: number; last: Incident | null };
+}
+
+export interface Incident {
+  at: WallMs;
+  /** For how long the picture stood; null while it still does. */
+  stood_ms: number | null;
 }
 
 /** A refusal of the server, in its words (RFC 9457). */
@@ -55,6 +64,16 @@ export const admitGuest = async (id: string, name: string): Promise<{ token: str
     body: JSON.stringify({ name }),
   })) as { token: string; name: string };
 
+/** Who is on air, and how their pictures share the canvas. */
+export const readStage = async (id: string, token: string): Promise<Stage> => (await json(`${API}/${id}/layout`, { headers: bearer(token) })) as Stage;
+
+export const arrange = async (id: string, layout: Layout, token: string): Promise<Stage> =>
+  (await json(`${API}/${id}/layout`, { method: 'PUT', ...sent(layout, token) })) as Stage;
+
+/** A co-host: the link to their own studio, as a path of this server. */
+export const inviteCohost = async (id: string, name: string, token: string): Promise<{ name: string; source: string; studio: string }> =>
+  (await json(`${API}/${id}/cohosts`, { method: 'POST', ...sent({ name }, token) })) as { name: string; source: string; studio: string };
+
 export async function readMessages(room: string, from: number, to: number, token: string | undefined): Promise<Page> {
   return parsePage(await json(`${room}/messages?from=${from}&to=${to}`, { headers: bearer(token) }), { from, to });
 }
@@ -64,6 +83,8 @@ export async function readReplayIndex(url: string): Promise<ReplayIndex> {
   if (!index) throw new Problem(502, 'The replay of the room cannot be read.', null);
   return index;
 }
+
+const sent = (body: unknown, token: string): RequestInit => ({ headers: { ...bearer(token), 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
 
 const bearer = (token: string | undefined): Record<string, string> => (token === undefined ? {} : { Authorization: `Bearer ${token}` });
 

@@ -3,7 +3,10 @@ import { Capture } from '../src/studio/capture';
 
 class FakeTrack extends EventTarget {
   on = true;
-  contentHint = '';
+  enabled = true;
+  constructor(readonly kind = 'video') {
+    super();
+  }
   stop = () => (this.on = false);
 }
 
@@ -18,13 +21,14 @@ const ask = (kind: string) => () =>
 
 class FakeStream {
   constructor(readonly tracks: FakeTrack[]) {}
+  getVideoTracks = () => this.tracks.filter(({ kind }) => kind === 'video');
+  getAudioTracks = () => this.tracks.filter(({ kind }) => kind === 'audio');
 }
 
 beforeEach(() => {
   asked = [];
   const mediaDevices = Object.assign(new EventTarget(), {
     getUserMedia: ({ video }: { video?: unknown }) => ask(video ? 'camera' : 'microphone')(),
-    getDisplayMedia: ask('screen'),
     enumerateDevices: () => Promise.resolve([]),
   });
   vi.stubGlobal('navigator', { mediaDevices });
@@ -38,14 +42,14 @@ const used = () => (capture.stream as unknown as FakeStream).tracks;
 const settled = () => new Promise((resolve) => setTimeout(resolve));
 
 test('an answer that comes after something else was chosen is switched off', async () => {
-  const [camera, screen] = [new FakeTrack(), new FakeTrack()];
-  const choices = [capture.useCamera(), capture.useScreen()];
-  asked[1]?.answer(screen);
+  const [one, other] = [new FakeTrack(), new FakeTrack()];
+  const choices = [capture.useCamera('one'), capture.useCamera('other')];
+  asked[1]?.answer(other);
   await settled();
-  asked[0]?.answer(camera);
+  asked[0]?.answer(one);
   await Promise.all(choices);
-  expect([camera.on, screen.on, capture.picture]).toEqual([false, true, 'screen']);
-  expect(used()).toEqual([screen]);
+  expect([one.on, other.on, capture.cameraId]).toEqual([false, true, 'other']);
+  expect(used()).toEqual([other]);
 });
 
 test('a late refusal is nobody\'s problem any more', async () => {
@@ -57,7 +61,7 @@ test('a late refusal is nobody\'s problem any more', async () => {
 });
 
 test('released, everything is off, also what is answered later', async () => {
-  const [camera, microphone] = [new FakeTrack(), new FakeTrack()];
+  const [camera, microphone] = [new FakeTrack(), new FakeTrack('audio')];
   const choices = [capture.useCamera(), capture.useMicrophone()];
   asked[0]?.answer(camera);
   await settled();
@@ -65,5 +69,27 @@ test('released, everything is off, also what is answered later', async () => {
   capture.release();
   asked[1]?.answer(microphone);
   await Promise.all(choices);
-  expect([camera.on, microphone.on, capture.picture, used()]).toEqual([false, false, 'none', []]);
+  expect([camera.on, microphone.on, used()]).toEqual([false, false, []]);
+});
+
+test('muted, another microphone is muted too; the picture is not', async () => {
+  const [camera, microphone] = [new FakeTrack(), new FakeTrack('audio')];
+  capture.mute(true);
+  const choices = [capture.useCamera(), capture.useMicrophone()];
+  asked[0]?.answer(camera);
+  asked[1]?.answer(microphone);
+  await Promise.all(choices);
+  expect([camera.enabled, microphone.enabled]).toEqual([true, false]);
+  capture.mute(false);
+  expect([microphone.on, microphone.enabled]).toEqual([true, true]);
+});
+
+test('a camera that is switched off leaves the microphone alone', async () => {
+  const [camera, microphone] = [new FakeTrack(), new FakeTrack('audio')];
+  const choices = [capture.useCamera(), capture.useMicrophone()];
+  asked[0]?.answer(camera);
+  asked[1]?.answer(microphone);
+  await Promise.all(choices);
+  capture.stopCamera();
+  expect([camera.on, capture.filming, used()]).toEqual([false, false, [microphone]]);
 });

@@ -85,8 +85,8 @@ afterEach(() => {
 const posts = () => requests.filter(({ method }) => method === 'POST').map(({ url }) => url);
 const last = () => connections.at(-1) as FakeConnection;
 
-async function onAir(): Promise<Publisher> {
-  const publisher = new Publisher('/whip/algebra', 'secret');
+async function onAir(endpoint = '/whip/algebra'): Promise<Publisher> {
+  const publisher = new Publisher(endpoint, 'secret');
   answers.push(created());
   await publisher.start();
   last().become('connected');
@@ -229,4 +229,12 @@ test('stopped while the answer is on its way: the session that comes is given ba
   await starting;
   expect(requests.map(({ method }) => method)).toEqual(['POST', 'DELETE']);
   expect(publisher.state).toBe('off');
+});
+
+test('a source of its own keeps its name when it returns', async () => {
+  await onAir('/whip/algebra?source=screen');
+  answers.push(created('s2'));
+  last().become('failed');
+  await vi.advanceTimersByTimeAsync(500);
+  expect(posts()).toEqual(['/whip/algebra?source=screen', '/whip/algebra?source=screen&takeover=s1']);
 });

@@ -116,10 +116,10 @@ export class Lectern {
     rmSync(this.data, { recursive: true, force: true });
   }
 
-  /** @param {string | null} broadcast null: every one @param {string} role @param {{name?: string, ttl?: string}} [options] */
-  async token(broadcast, role, { name = role, ttl } = {}) {
+  /** @param {string | null} broadcast null: every one @param {string} role @param {{name?: string, ttl?: string, source?: string}} [options] */
+  async token(broadcast, role, { name = role, ttl, source } = {}) {
     const args = ['token', '--role', role, '--name', name, '--data', this.data, '--config', this.configFile];
-    args.push(...(broadcast ? ['--broadcast', broadcast] : ['--all']), ...(ttl ? ['--ttl', ttl] : []));
+    args.push(...(broadcast ? ['--broadcast', broadcast] : ['--all']), ...(ttl ? ['--ttl', ttl] : []), ...(source ? ['--source', source] : []));
     return (await run(BINARY, args, { env: ENVIRONMENT })).stdout.trim();
   }
 

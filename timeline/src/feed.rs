@@ -106,6 +106,16 @@ impl Producer {
         }
     }
 
+    /// The tracks that now run.
+    pub fn tracks(&self) -> Vec<Track> {
+        let tracks = self.0.head.lock();
+        let tracks = tracks.iter().filter_map(|record| match record {
+            Record::Track(track) => Some(track.clone()),
+            _ => None,
+        });
+        tracks.collect()
+    }
+
     /// Resolves when a consumer has asked for a keyframe since the last call.
     pub async fn keyframe_wanted(&self) {
         self.0.keyframe_wanted.notified().await;
@@ -281,6 +291,14 @@ mod tests {
         producer.send(Record::TrackEnded(TrackId(1)));
         producer.send(frame(0, true));
         let mut consumer = producer.subscribe(Policy::Line);
+        assert_eq!(
+            producer
+                .tracks()
+                .iter()
+                .map(|track| track.id.0)
+                .collect::<Vec<_>>(),
+            [2]
+        );
         producer.send(frame(1, false));
         assert_eq!(consumer.next().await, Ok(Some(track(2))));
         assert_eq!(consumer.next().await, Ok(Some(frame(1, false))));

@@ -18,7 +18,7 @@ use crate::peer::{Inbox, Peer, PeerError};
 use crate::sdp::{self, Format, Media, Offer};
 use crate::session::Session;
 use crate::sessions::{Handle, Reservation, Seat, Takeover};
-use crate::{Left, Refusal, turn};
+use crate::{Grant, Left, Refusal, turn};
 
 use super::{Problem, SDP, Shared, bearer, broadcast, check_content_type, text};
 
@@ -68,11 +68,11 @@ pub(super) async fn post(
     let takeover = how?.takeover()?;
     check_content_type(&headers, SDP)?;
     let offer = Offer::parse(&text(body).await?)?;
-    let reservation = shared.sessions.reserve(&broadcast, grant, takeover)?;
+    let reservation = shared.sessions.reserve(&broadcast, grant.clone(), takeover)?;
     // A task of its own: a publisher that hangs up midway leaves nothing half made, and an offer that the
     // stack trips over hurts nobody else.
     let span = tracing::info_span!("session", %broadcast, session = reservation.id);
-    let begun = tokio::spawn(begin(shared, offer, reservation).instrument(span));
+    let begun = tokio::spawn(begin(shared, grant, offer, reservation).instrument(span));
     let (handle, answer) = begun.await.map_err(|failed| {
         tracing::error!(%failed, "the offer broke the negotiation");
         Problem::new(StatusCode::BAD_REQUEST, "the offer cannot be answered")
@@ -94,6 +94,7 @@ fn created(handle: &Handle, answer: String) -> Response {
 
 async fn begin(
     shared: Arc<Shared>,
+    grant: Grant,
     offer: Offer,
     reservation: Reservation,
 ) -> Result<(Arc<Handle>, String), Problem> {
@@ -109,6 +110,7 @@ async fn begin(
     let (handle, seat) = reservation.take(offer.ufrag, Arc::new(peer))?;
     let publisher = Publisher {
         shared,
+        grant,
         handle: handle.clone(),
         inbox,
         received: (offer.media, formats),
@@ -136,6 +138,7 @@ async fn make_way(before: Vec<Arc<Handle>>) {
 /// Connected, and not yet on air.
 struct Publisher {
     shared: Arc<Shared>,
+    grant: Grant,
     handle: Arc<Handle>,
     inbox: Inbox,
     /// What was offered, and what its payload types mean.
@@ -144,8 +147,13 @@ struct Publisher {
 
 impl Publisher {
     async fn admitted(self) -> Result<Session, Refusal> {
-        let Publisher { shared, handle, .. } = self;
-        match shared.door.admit(&handle.place.broadcast).await {
+        let Publisher {
+            shared,
+            grant,
+            handle,
+            ..
+        } = self;
+        match shared.door.admit(&handle.place.broadcast, &grant).await {
             Ok(publication) => Ok(Session::new(
                 &shared.config,
                 handle,

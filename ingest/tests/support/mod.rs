@@ -44,6 +44,7 @@ impl Door for TestDoor {
         match bearer {
             Some(person @ ("good" | "second")) => Ok(Grant {
                 person: person.into(),
+                name: person.into(),
                 source: source.cloned().unwrap_or_default(),
             }),
             Some("other") => Err(Refusal::Forbidden("this token is for another broadcast".into())),
@@ -51,7 +52,7 @@ impl Door for TestDoor {
         }
     }
 
-    async fn admit(&self, broadcast: &BroadcastId) -> Result<Arc<dyn Publication>, Refusal> {
+    async fn admit(&self, broadcast: &BroadcastId, _: &Grant) -> Result<Arc<dyn Publication>, Refusal> {
         match broadcast.as_str() {
             "unknown" => Err(Refusal::NotFound),
             "over" => Err(Refusal::Ended),

@@ -2,7 +2,7 @@
 import { html, nothing, render } from 'lit';
 import type { Broadcast } from '../api';
 import { BroadcastFollower } from '../broadcast-follower';
-import { broadcastOfPage, tokenOfLink } from '../identity';
+import { broadcastOfPage, sourceOf, tokenOfLink } from '../identity';
 import '../room/lectern-room';
 import '../studio/lectern-studio';
 import '../style/page.css';
@@ -14,10 +14,11 @@ declare global {
     /**
      * The seam for other sources than cameras and screens (a canvas, a slide renderer, a test): what is given here is
      * previewed and published in place of the devices, also while on air; `null` gives the devices back.
-     * `start` and `stop` are the page's own buttons.
+     * `useScreen` shares one as the screen. `start` and `stop` are the page's own buttons.
      */
     lecternStudio: {
       useStream(stream: MediaStream | null): void;
+      useScreen(stream: MediaStream | null): void;
       start(takeover?: boolean): Promise<void>;
       stop(): Promise<void>;
     };
@@ -30,6 +31,7 @@ const id = broadcastOfPage();
 const follower = new BroadcastFollower(id);
 
 studio.token = room.token = tokenOfLink();
+studio.source = sourceOf(studio.token);
 room.addEventListener('roomchange', () => {
   const line = room.connection?.room.line;
   if (line) follower.learn(line);
@@ -40,8 +42,9 @@ void follower.refresh();
 
 window.lecternStudio = {
   useStream: (stream) => studio.capture.hand(stream),
-  start: async (takeover) => studio.publisher?.start(takeover),
-  stop: async () => studio.publisher?.stop(),
+  useScreen: (stream) => (stream ? studio.screen.use(stream) : studio.screen.stop()),
+  start: async (takeover) => studio.air?.start(takeover),
+  stop: async () => studio.air?.stop(),
 };
 
 function show(): void {

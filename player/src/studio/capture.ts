@@ -1,6 +1,4 @@
-/** Where picture and sound come from: a camera, a screen, a microphone, or a stream that somebody hands us. */
-
-export type PictureSource = 'camera' | 'screen' | 'none';
+/** Where a lecturer's picture and voice come from: a camera, a microphone, or a stream that somebody hands us. */
 
 export interface Devices {
   cameras: MediaDeviceInfo[];
@@ -8,18 +6,17 @@ export interface Devices {
 }
 
 const CAMERA: MediaTrackConstraints = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
-const SCREEN: MediaTrackConstraints = { frameRate: { ideal: 30, max: 30 }, width: { max: 1920 }, height: { max: 1080 } };
 /** Speech across a room. */
 const MICROPHONE: MediaTrackConstraints = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 
 /** Tells `change` when the stream, the devices or what is wrong with them changed. */
 export class Capture extends EventTarget {
-  picture: PictureSource = 'none';
   devices: Devices = { cameras: [], microphones: [] };
   cameraId = '';
   /** Empty: the default one; `none`: no sound. */
   microphoneId = '';
   problem = '';
+  #muted = false;
   #video: MediaStreamTrack | null = null;
   #audio: MediaStreamTrack | null = null;
   #handed: MediaStream | null = null;
@@ -30,7 +27,7 @@ export class Capture extends EventTarget {
     super();
     // Absent where the page is not secure (http, not on localhost).
     if ('mediaDevices' in navigator) navigator.mediaDevices.addEventListener('devicechange', () => void this.#list());
-    else this.problem = 'This browser gives cameras and screens only to secure pages: open the studio over https or on localhost.';
+    else this.problem = 'This browser gives cameras and microphones only to secure pages: open the studio over https or on localhost.';
   }
 
   get stream(): MediaStream {
@@ -39,6 +36,24 @@ export class Capture extends EventTarget {
 
   get handed(): boolean {
     return this.#handed !== null;
+  }
+
+  get filming(): boolean {
+    return this.stream.getVideoTracks().length > 0;
+  }
+
+  get hearing(): boolean {
+    return this.stream.getAudioTracks().length > 0;
+  }
+
+  get muted(): boolean {
+    return this.#muted;
+  }
+
+  /** Silence is sent instead of the voice: nothing has to be asked for again. */
+  mute(muted: boolean): void {
+    this.#muted = muted;
+    this.#changed();
   }
 
   /** A stream from elsewhere (a canvas, another page, a test) in place of the devices; null gives them back. */
@@ -50,15 +65,12 @@ export class Capture extends EventTarget {
   async useCamera(id = this.cameraId): Promise<void> {
     this.cameraId = id;
     const wanted = { ...CAMERA, ...(id ? { deviceId: { exact: id } } : {}) };
-    await this.#ask('video', () => navigator.mediaDevices.getUserMedia({ video: wanted }), (track) => this.#setVideo(track, 'camera'));
+    await this.#ask('video', () => navigator.mediaDevices.getUserMedia({ video: wanted }), (track) => this.#setVideo(track));
   }
 
-  async useScreen(): Promise<void> {
-    await this.#ask('video', () => navigator.mediaDevices.getDisplayMedia({ video: SCREEN, audio: false }), (track) => {
-      // Text and formulas: sharp edges before smooth movement.
-      if (track) track.contentHint = 'detail';
-      this.#setVideo(track, 'screen');
-    });
+  stopCamera(): void {
+    this.#asked.video += 1;
+    this.#setVideo(null);
   }
 
   async useMicrophone(id = this.microphoneId): Promise<void> {
@@ -74,9 +86,8 @@ export class Capture extends EventTarget {
 
   /** Switches everything off, also what somebody is being asked for just now. A handed stream is not ours to stop. */
   release(): void {
-    this.#asked.video += 1;
+    this.stopCamera();
     this.#asked.audio += 1;
-    this.#setVideo(null, 'none');
     this.#setAudio(null);
   }
 
@@ -95,13 +106,12 @@ export class Capture extends EventTarget {
     await this.#list();
   }
 
-  #setVideo(track: MediaStreamTrack | null, source: PictureSource): void {
+  #setVideo(track: MediaStreamTrack | null): void {
     this.#video?.stop();
     this.#video = track;
-    this.picture = track ? source : 'none';
-    // The browser's own "stop sharing", or a camera that was pulled out.
+    // A camera that was pulled out.
     track?.addEventListener('ended', () => {
-      if (this.#video === track) this.#setVideo(null, 'none');
+      if (this.#video === track) this.#setVideo(null);
     });
     this.#changed();
   }
@@ -122,6 +132,7 @@ export class Capture extends EventTarget {
   }
 
   #changed(): void {
+    for (const track of this.stream.getAudioTracks()) track.enabled = !this.#muted;
     this.dispatchEvent(new Event('change'));
   }
 }

@@ -49,7 +49,7 @@ export class WhipSession {
     await this.connection.setLocalDescription();
     await gathered(this.connection, GATHER_MS);
     this.#waiting = []; // They are in the offer.
-    const url = takeover === null ? this.endpoint : `${this.endpoint}?takeover=${takeover}`;
+    const url = takeover === null ? this.endpoint : `${this.endpoint}${this.endpoint.includes('?') ? '&' : '?'}takeover=${takeover}`;
     const response = await ask(url, { method: 'POST', headers: this.#headers('application/sdp'), body: this.#offer });
     const location = response.headers.get('Location');
     if (!location) throw new Problem(502, 'The server gave no address for the session.', null);

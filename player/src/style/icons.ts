@@ -15,6 +15,7 @@ export const icons = {
   camera: icon(svg`<rect x="3" y="6.500" width="12" height="11" rx="2"/><path d="m15 11 6-3.500v9L15 13z"/>`),
   screen: icon(svg`<rect x="3" y="4.500" width="18" height="12" rx="2"/><path d="M9 20h6m-3-3.500V20"/>`),
   microphone: icon(svg`<rect x="9" y="3.500" width="6" height="10.500" rx="3"/><path d="M5.500 11.500a6.500 6.500 0 0 0 13 0M12 18v3"/>`),
+  'microphone-off': icon(svg`<path d="M9 9v2a3 3 0 0 0 4.800 2.400M15 10.500v-4a3 3 0 0 0-5.800-1M5.500 11.500a6.500 6.500 0 0 0 10.300 5.300M18.200 13.500a6.500 6.500 0 0 0 .3-2M12 18v3M4.500 4l15 16"/>`),
   copy: icon(svg`<rect x="9" y="9" width="11" height="11" rx="2"/><path d="M5.500 15H5a1.500 1.500 0 0 1-1.500-1.500V5A1.500 1.500 0 0 1 5 3.500h8.500A1.500 1.500 0 0 1 15 5v.5"/>`),
   reply: icon(svg`<path d="M9 7 4.500 11.500 9 16M5 11.500h8.500a5.500 5.500 0 0 1 5.500 5.500v1.500"/>`),
   more: icon(svg`<circle cx="6" cy="12" r="1.300" fill="currentColor"/><circle cx="12" cy="12" r="1.300" fill="currentColor"/><circle cx="18" cy="12" r="1.300" fill="currentColor"/>`),
