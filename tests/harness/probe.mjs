@@ -9,9 +9,13 @@ const LIMITS = { timeout: 120_000, maxBuffer: 64 << 20 };
 
 /** @typedef {{ pictures: {at: number, clock: number | null, flash: boolean}[], beeps: number[], keyframes: number[] }} Findings times in ms */
 
-/** @param {string} source file or URL @param {number} [seconds] @returns {Promise<Findings>} */
-export async function probe(source, seconds) {
-  const args = [join(import.meta.dirname, 'probe.py'), source, ...(seconds ? [String(seconds)] : [])];
+/**
+ * @param {string} source file or URL
+ * @param {{seconds?: number, place?: number[]}} [options] `place`: left, top, width and height of the picture that is looked at
+ * @returns {Promise<Findings>}
+ */
+export async function probe(source, { seconds = Infinity, place } = {}) {
+  const args = [join(import.meta.dirname, 'probe.py'), source, seconds === Infinity ? 'inf' : String(seconds), ...(place ? [place.join()] : [])];
   return JSON.parse((await run(PYTHON, args, LIMITS)).stdout);
 }
 

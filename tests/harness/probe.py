@@ -1,4 +1,4 @@
-"""Decodes media and tells what it shows. Usage: probe.py FILE-OR-URL [SECONDS]
+"""Decodes media and tells what it shows. Usage: probe.py FILE-OR-URL [SECONDS [LEFT,TOP,WIDTH,HEIGHT]]
 One JSON object: "pictures": [{at, clock, flash}], "beeps": [at]; `at` is the presentation time in milliseconds, `clock` what the
 picture clock says (null: unreadable). Keyframes' times are under "keyframes"."""
 
@@ -15,7 +15,8 @@ BEEP_LEVEL = 0.15
 SILENCE_MS = 500
 
 
-def main(source, seconds="inf"):
+def main(source, seconds="inf", place=None):
+    place = [int(side) for side in place.split(",")] if place else None
     found = {"pictures": [], "beeps": [], "keyframes": []}
     with av.open(source) as container:
         streams = [s for s in (next(iter(container.streams.video), None), next(iter(container.streams.audio), None)) if s]
@@ -26,7 +27,7 @@ def main(source, seconds="inf"):
             if at - first > float(seconds) * 1000:
                 break
             if isinstance(frame, av.VideoFrame):
-                found["pictures"].append(_picture(frame, at))
+                found["pictures"].append(_picture(frame, at, place))
                 if frame.key_frame:
                     found["keyframes"].append(at)
             else:
@@ -34,9 +35,10 @@ def main(source, seconds="inf"):
     print(json.dumps(found))
 
 
-def _picture(frame, at):
-    luma = frame.to_ndarray(format="yuv420p")[: frame.height]
-    flash = luma[int(frame.height * 0.35) : int(frame.height * 0.45), int(frame.width * 0.05) : int(frame.width * 0.2)]
+def _picture(frame, at, place):
+    left, top, width, height = place or (0, 0, frame.width, frame.height)
+    luma = frame.to_ndarray(format="yuv420p")[top : top + height, left : left + width]
+    flash = luma[int(height * 0.35) : int(height * 0.45), int(width * 0.05) : int(width * 0.2)]
     return {"at": at, "clock": _clock(luma), "flash": bool(flash.mean() > 125)}
 
 
