@@ -34,6 +34,8 @@ const DISAGREEMENT_NS: i64 = 500 * 1_000_000;
 const SAME_CLOCK_NS: i64 = DISAGREEMENT_NS / 2;
 /// Packets that all come more than a step late for so long are not late: the sender's RTP time stood still.
 const LATE_FOR_GOOD_NS: i64 = 3 * SECOND_NS / 2;
+/// So far back RTP time goes at a B-frame (H.264 holds 16 pictures at most); further back it jumped.
+const REORDERED_NS: i64 = SECOND_NS;
 /// By its report, media came at most this late (encoder queues reach seconds) …
 const MAX_AGE_NS: i64 = 10 * SECOND_NS;
 /// … and no sooner than it was captured, give or take the error of the offset.
@@ -91,7 +93,8 @@ struct Track {
     suspect: Option<Point>,
     /// Wall time at RTP time 0 as frames see it, and the RTP time (ns) up to which it is slewed.
     phase: Option<(i64, i64)>,
-    given: Option<WallTime>,
+    /// The latest capture time that was given, and its RTP time (ns).
+    given: Option<(i64, WallTime)>,
 }
 
 /// One place where RTP time and the publisher's clock meet, both in ns.
@@ -176,7 +179,8 @@ impl CaptureClock {
         Ok(())
     }
 
-    /// The capture time of a frame. Later frames of a track get later times.
+    /// The capture time of a frame. Later frames of a track get later times, whatever order they come in: a B-frame
+    /// comes behind the picture that is shown after it.
     pub fn capture(&mut self, track: TrackIndex, rtp: u32) -> WallTime {
         let offset = self.best();
         self.tracks[track.0].capture(rtp, offset)
@@ -289,9 +293,16 @@ impl Track {
         let since = self.phase.map_or(rtp, |(_, since)| since.max(rtp));
         self.phase = Some((phase, since));
         let at = WallTime::from_unix_nanos(rtp.saturating_add(phase));
-        let at = self.given.map_or(at, |last| at.max(last + Span::from_ticks(1)));
-        self.given = Some(at);
-        at
+        match self.given {
+            Some((latest, given)) if rtp < latest && latest - rtp <= REORDERED_NS => {
+                at.min(given - Span::from_ticks(1))
+            }
+            given => {
+                let at = given.map_or(at, |(_, given)| at.max(given + Span::from_ticks(1)));
+                self.given = Some((rtp, at));
+                at
+            }
+        }
     }
 
     /// Wall time at RTP time 0, by the best that is known.

@@ -289,6 +289,7 @@ impl Line {
             Report {
                 counts: line.counts(),
                 decode_errors: self.studio.take_decode_errors(),
+                b_frames: self.studio.take_b_frames(),
                 lag_ms: line.lag(now()).as_secs_f64() * 1000.0,
                 sources: source_reports(&mut line),
                 cpu_ms: cpu_ms - self.cpu_ms,

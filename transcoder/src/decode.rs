@@ -2,6 +2,9 @@
 //!
 //! Whatever comes in, the line goes on: a decoder that fails says so once and is built anew by its owner.
 
+mod opus;
+mod order;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,6 +18,8 @@ use crate::Error;
 use crate::scene::Picture;
 use crate::sound::{CHANNELS, RATE, Sample};
 
+pub use order::Stamps;
+
 /// GStreamer has no time before zero, but a picture may be captured before the origin.
 const OFFSET: Span = Span::from_millis(3_600_000);
 
@@ -22,15 +27,15 @@ const OFFSET: Span = Span::from_millis(3_600_000);
 /// pictures are left out until the next keyframe.
 const MAX_WAITING: u64 = 600;
 
-/// Sound that is missing for at most this long is concealed by the decoder; beyond it invents too much.
-const CONCEALED: Span = Span::from_millis(60);
-/// A packet that begins later than this after the end of the one before did not follow it.
-const CONTIGUOUS: Span = Span::from_millis(5);
+/// When what a decoder put out was captured. Called on its thread.
+type Times = Box<dyn FnMut(&gst::BufferRef) -> Option<MediaTime> + Send>;
 
 /// Where a decoder's work goes. Called on GStreamer's threads.
 pub trait Decoded: Send + Sync + 'static {
     fn picture(&self, at: MediaTime, picture: Picture);
     fn sound(&self, at: MediaTime, packet: &[Sample]);
+    /// A B-frame, and what its sender's stamps are.
+    fn reordered(&self, stamps: Stamps);
     /// No picture can be decoded before the next keyframe.
     fn keyframe_wanted(&self);
     /// The decoder gave up; it takes nothing more.
@@ -44,8 +49,7 @@ pub struct Decoder {
     failed: Arc<AtomicBool>,
     to: Arc<dyn Decoded>,
     wants_keyframe: bool,
-    /// Where the sound that was put in so far ends, and how long the last packet was.
-    sound_end: Option<MediaTime>,
+    gaps: opus::Gaps,
 }
 
 impl Decoder {
@@ -56,7 +60,12 @@ impl Decoder {
             .map_err(|_| Error::GStreamer("the decoder is no pipeline".into()))?;
         let source: AppSrc = named(&pipeline, "in")?;
         let failed = Arc::new(AtomicBool::new(false));
-        put_out(&named(&pipeline, "out")?, codec, to.clone());
+        let times: Times = match codec {
+            Codec::H264 => order::follow(&named(&pipeline, "dec")?, to.clone()),
+            Codec::Opus => opus::follow(&named(&pipeline, "dec")?),
+            _ => Box::new(|buffer| buffer.pts().map(media_time)),
+        };
+        put_out(&named(&pipeline, "out")?, codec, times, to.clone());
         report_errors(&pipeline, failed.clone(), to.clone())?;
         if codec.is_video() {
             pass_keyframe_requests(&source, to.clone());
@@ -70,7 +79,7 @@ impl Decoder {
             failed,
             to,
             wants_keyframe,
-            sound_end: None,
+            gaps: opus::Gaps::default(),
         })
     }
 
@@ -87,15 +96,18 @@ impl Decoder {
         if self.codec.is_video() && !self.is_decodable(frame) {
             return;
         }
-        if !self.codec.is_video() {
-            self.conceal(frame);
-        }
         let mut buffer = gst::Buffer::from_slice(frame.payload.clone());
         if let Some(buffer) = buffer.get_mut() {
             buffer.set_pts(pts);
+            if self.codec == Codec::H264 {
+                order::stamp(buffer, pts);
+            }
             if !frame.keyframe {
                 buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
             }
+        }
+        if self.codec == Codec::Opus {
+            return self.gaps.push(&self.source, frame.at, &frame.payload, buffer);
         }
         // A decoder that failed has said so.
         let _ = self.source.push_buffer(buffer);
@@ -114,18 +126,6 @@ impl Decoder {
         self.wants_keyframe &= !frame.keyframe;
         !self.wants_keyframe
     }
-
-    /// Tells the decoder of a short gap, so that it fills it with what may have been said.
-    fn conceal(&mut self, frame: &Frame) {
-        if let Some(end) = self.sound_end
-            && (CONTIGUOUS..=CONCEALED).contains(&(frame.at - end))
-            && let (Some(from), Some(to)) = (clock_time(end), clock_time(frame.at))
-        {
-            let gap = gst::event::Gap::builder(from).duration(to.saturating_sub(from));
-            self.source.send_event(gap.build());
-        }
-        self.sound_end = opus_span(&frame.payload).map(|span| frame.at + span);
-    }
 }
 
 impl Drop for Decoder {
@@ -143,13 +143,13 @@ fn description(codec: Codec, pictures: &gst::Caps) -> String {
     let (caps, decode) = match codec {
         Codec::H264 => (
             "video/x-h264,stream-format=byte-stream,alignment=au",
-            format!("h264parse ! avdec_h264 max-threads=1 ! {to_pictures}"),
+            format!("h264parse ! avdec_h264 name=dec max-threads=1 ! {to_pictures}"),
         ),
         Codec::Vp8 => ("video/x-vp8", format!("vp8dec threads=1 ! {to_pictures}")),
         Codec::Vp9 => ("video/x-vp9", format!("vp9dec threads=1 ! {to_pictures}")),
         Codec::Av1 => (
             "video/x-av1,stream-format=obu-stream,alignment=tu",
-            format!("av1parse ! av1dec ! {to_pictures}"),
+            format!("av1dec ! {to_pictures}"),
         ),
         Codec::G722 => (
             "audio/G722,channels=1,rate=16000",
@@ -165,7 +165,7 @@ fn description(codec: Codec, pictures: &gst::Caps) -> String {
         ),
         Codec::Opus => (
             "audio/x-opus,channel-mapping-family=0,channels=2,rate=48000",
-            format!("opusdec plc=true ! {to_samples}"),
+            format!("opusdec name=dec plc=true ! {to_samples}"),
         ),
     };
     format!(
@@ -174,13 +174,13 @@ fn description(codec: Codec, pictures: &gst::Caps) -> String {
     )
 }
 
-fn put_out(sink: &AppSink, codec: Codec, to: Arc<dyn Decoded>) {
+fn put_out(sink: &AppSink, codec: Codec, mut times: Times, to: Arc<dyn Decoded>) {
     let callbacks = AppSinkCallbacks::builder().new_sample(move |sink| {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
         let Some(buffer) = sample.buffer_owned() else {
             return Ok(gst::FlowSuccess::Ok);
         };
-        let Some(at) = buffer.pts().map(media_time) else {
+        let Some(at) = times(&buffer) else {
             return Ok(gst::FlowSuccess::Ok);
         };
         if codec.is_video() {
@@ -242,25 +242,6 @@ fn samples(bytes: &[u8]) -> Vec<Sample> {
             ]
         })
         .collect()
-}
-
-/// How long an Opus packet sounds, from its first bytes (RFC 6716 §3.1). At most 120 ms.
-fn opus_span(packet: &[u8]) -> Option<Span> {
-    let toc = *packet.first()?;
-    let config = toc >> 3;
-    // In 48 kHz samples.
-    let frame: i64 = match config {
-        0..12 => [480, 960, 1920, 2880][usize::from(config % 4)],
-        12..16 => [480, 960][usize::from(config % 2)],
-        _ => [120, 240, 480, 960][usize::from(config % 4)],
-    };
-    let frames = match toc & 3 {
-        0 => 1,
-        1 | 2 => 2,
-        _ => i64::from(*packet.get(1)? & 63),
-    };
-    let samples = frame * frames;
-    (samples <= 5760).then(|| Span::from_ticks(samples * 15 / 8))
 }
 
 fn clock_time(at: MediaTime) -> Option<ClockTime> {

@@ -73,6 +73,7 @@ pub fn publish(broadcast: &BroadcastId, report: &Report) {
         ("lectern_transcoder_late_sound_samples_total", counts.late_samples),
         ("lectern_transcoder_sound_gaps_total", counts.sound_gaps),
         ("lectern_transcoder_decode_errors_total", report.decode_errors),
+        ("lectern_transcoder_b_frames_total", report.b_frames),
         ("lectern_transcoder_cpu_milliseconds_total", report.cpu_ms),
     ];
     for (name, count) in counters {

@@ -63,6 +63,8 @@ pub enum FromChild {
 pub struct Report {
     pub counts: Counts,
     pub decode_errors: u64,
+    /// Pictures that came in another order than they are shown in.
+    pub b_frames: u64,
     /// How far the line is behind the clock.
     pub lag_ms: f64,
     pub sources: Vec<SourceReport>,

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod studio;
+#[path = "line/tracks.rs"]
+mod tracks;
 
 use std::path::Path;
 

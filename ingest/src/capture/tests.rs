@@ -325,8 +325,30 @@ fn a_burst_that_was_held_up_is_not_taken_for_a_pause() {
     }
 }
 
+/// RTP time is presentation time: pictures that are shown after a B-frame come before it.
+#[test]
+fn b_frames_are_captured_before_the_picture_they_come_behind() {
+    let mut p = Publisher::new(5 * SECOND_NS);
+    for n in 0..600 {
+        // 0 3 1 2 6 4 5 …
+        let picture = match n % 3 {
+            _ if n == 0 => 0,
+            1 => n + 2,
+            _ => n - 1,
+        };
+        let (sent, captured) = (START + n * 33 * MS, START + picture * 33 * MS);
+        let rtp = p.rtp(captured);
+        p.clock.arrived(p.track, rtp, wall(sent + 100 * MS), p.rtt);
+        if n % 30 == 1 {
+            p.report(sent, 20 * MS).unwrap();
+        }
+        let error = p.clock.capture(p.track, rtp).unix_nanos() - captured;
+        assert!(n < 300 || error.abs() < MS, "{error} at {n}");
+    }
+}
+
 proptest! {
-    /// Whatever arrives, the capture times of a track grow, and nothing panics.
+    /// Whatever arrives, the capture times of a track grow with its RTP time, and nothing panics.
     #[test]
     fn captures_grow(
         steps in prop::collection::vec((0u8..10, any::<u32>(), any::<u64>(), 0i64..100), 1..300),
@@ -345,8 +367,15 @@ proptest! {
             }
             clock.arrived(track, rtp, wall(now), Span::from_millis(30));
             let at = clock.capture(track, rtp);
-            prop_assert!(last.is_none_or(|last| at > last));
-            last = Some(at);
+            // Back by up to a second is a B-frame, not later.
+            let back = |last: u32| (1..=90_000).contains(&(last.wrapping_sub(rtp) as i32));
+            match last {
+                Some((then, given)) if back(then) => prop_assert!(at < given),
+                _ => {
+                    prop_assert!(last.is_none_or(|(_, given)| at > given));
+                    last = Some((rtp, at));
+                }
+            }
         }
     }
 }

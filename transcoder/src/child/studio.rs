@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::{log, now};
 use crate::Config;
-use crate::decode::Decoded;
+use crate::decode::{Decoded, Stamps};
 use crate::line::{Line, MOST_MEASURED, Start};
 use crate::scene::Picture;
 use crate::sound::Sample;
@@ -29,6 +29,9 @@ pub struct Studio {
     changed: Arc<Notify>,
     keyframe_wanted: AtomicBool,
     decode_errors: AtomicU64,
+    b_frames: AtomicU64,
+    /// Said once is enough.
+    told_of_b_frames: AtomicBool,
     /// How long pictures took to decode, in seconds.
     decoding_s: Mutex<Vec<f32>>,
 }
@@ -41,6 +44,8 @@ impl Studio {
             changed,
             keyframe_wanted: AtomicBool::new(false),
             decode_errors: AtomicU64::new(0),
+            b_frames: AtomicU64::new(0),
+            told_of_b_frames: AtomicBool::new(false),
             decoding_s: Mutex::default(),
         }
     }
@@ -81,6 +86,11 @@ impl Studio {
 
     pub fn take_decode_errors(&self) -> u64 {
         self.decode_errors.swap(0, Ordering::Relaxed)
+    }
+
+    /// B-frames since the last call.
+    pub fn take_b_frames(&self) -> u64 {
+        self.b_frames.swap(0, Ordering::Relaxed)
     }
 }
 
@@ -132,6 +142,20 @@ impl Decoded for Seat {
 
     fn sound(&self, at: MediaTime, packet: &[Sample]) {
         self.studio.line().sound(self.track, at, packet);
+    }
+
+    fn reordered(&self, stamps: Stamps) {
+        self.studio.b_frames.fetch_add(1, Ordering::Relaxed);
+        if !self.studio.told_of_b_frames.swap(true, Ordering::Relaxed) {
+            let stamps = match stamps {
+                Stamps::Presentation => "presentation times",
+                Stamps::Decode => "decode times instead of presentation times",
+            };
+            log(format_args!(
+                "the publisher sends B-frames, stamped with {stamps}: pictures come later than they need to; \
+                 set its encoder to no B-frames (OBS: Settings, Output, Max B-frames 0)"
+            ));
+        }
     }
 
     fn keyframe_wanted(&self) {
