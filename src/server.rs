@@ -104,7 +104,12 @@ impl Server {
             defaults,
         });
 
-        let ingest = ingest::Ingest::bind(config.ingest, doors.clone())
+        let line_delay_ms = config.transcoder.line_delay_ms;
+        let ingest = ingest::Config {
+            line_delay_ms,
+            ..config.ingest
+        };
+        let ingest = ingest::Ingest::bind(ingest, doors.clone())
             .await
             .context("cannot open the ingest")?;
         let origin = packager::Origin::new(config.packager, archive.clone());

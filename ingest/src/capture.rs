@@ -2,8 +2,9 @@
 //!
 //! Sender reports map a track's RTP time to the publisher's NTP clock, which aligns the tracks with each other.
 //! That clock may be a day wrong; it is mapped to ours by `offset = min(arrival − NTP) − min(RTT)/2` over a window:
-//! the report that travelled fastest tells it best, and the least round trip how long that took at least. Until a track's first report (and for ever if none comes)
-//! its capture time is its arrival time, minimum-filtered: late by encoding and travel, but never jumpy.
+//! the report that travelled fastest tells it best, and the least round trip how long that took at least. Until a
+//! track's first report (and for ever if none comes) its capture time is its arrival time less that travel,
+//! minimum-filtered: late by what the sender takes to encode and send it, but never jumpy.
 //!
 //! The map that frames see is *slewed* towards the best known one, fast for the first seconds of a track and
 //! slowly afterwards, so that it neither steps nor runs backwards. An error of more than [`STEP`] is no drift
@@ -27,8 +28,12 @@ const FAST_SLEW: i64 = 20;
 const SLOW_SLEW: i64 = 200;
 /// More is not an error to slew away.
 const STEP_NS: i64 = SECOND_NS;
-/// Reports of one track must agree with each other to this, or the publisher's clock was set.
-const DISAGREEMENT_NS: i64 = 500 * 1_000_000;
+/// Of a track's reports the one that was written soonest after its media tells capture best (OBS writes when it
+/// *sends*): over so long, in which 200 ppm between its two clocks are 2 ms.
+const RELATION_NS: i64 = 10 * SECOND_NS;
+/// Reports of one track must agree with each other to this, or the publisher's clock was set. Those of OBS waver by
+/// its encoder's queue; `ntpd` steps a clock from 128 ms on.
+const DISAGREEMENT_NS: i64 = 100 * 1_000_000;
 /// A contradicting report that says of our clock what the others say comes from a clock that was not set: the
 /// track's RTP time jumped. Half of what makes a contradiction, so that one is never taken for the other.
 const SAME_CLOCK_NS: i64 = DISAGREEMENT_NS / 2;
@@ -90,6 +95,8 @@ struct Track {
     late_since: Option<i64>,
     early: Option<SenderReport>,
     report: Option<Point>,
+    /// NTP − RTP time of the reports.
+    relations: WindowMin,
     suspect: Option<Point>,
     /// Wall time at RTP time 0 as frames see it, and the RTP time (ns) up to which it is slewed.
     phase: Option<(i64, i64)>,
@@ -125,6 +132,7 @@ impl CaptureClock {
 
     /// A packet of the track came.
     pub fn arrived(&mut self, track: TrackIndex, rtp: u32, at: WallTime, rtt: Span) {
+        self.measured(rtt, at.unix_nanos());
         let track_state = &mut self.tracks[track.0];
         track_state.arrived(rtp, at);
         if let Some(report) = track_state.early.take() {
@@ -148,20 +156,19 @@ impl CaptureClock {
         let arrival = report.arrival.unix_nanos();
         let offset = arrival - point.ntp;
         let known = self.offsets.min();
+        let mut jumped = false;
         let clock_was_set = match state.agree(point) {
             Err(BadReport::Contradiction)
                 if known.is_some_and(|known| (offset - known).abs() <= SAME_CLOCK_NS)
                     && state.report.is_some_and(|last| point.ntp > last.ntp) =>
             {
                 state.suspect = None;
+                jumped = true;
                 false
             }
             verdict => verdict?,
         };
-        // Zero: not measured yet.
-        if rtt.nanos() > 0 {
-            self.rtts.push(arrival, rtt.nanos());
-        }
+        self.measured(rtt, arrival);
         let best = match self.offsets.min() {
             Some(best) if !clock_was_set => best.min(offset),
             _ => offset,
@@ -175,20 +182,27 @@ impl CaptureClock {
             self.forget();
         }
         self.offsets.push(arrival, offset);
-        self.tracks[track.0].report = Some(point);
+        self.tracks[track.0].believe(point, arrival, jumped);
         Ok(())
     }
 
     /// The capture time of a frame. Later frames of a track get later times, whatever order they come in: a B-frame
     /// comes behind the picture that is shown after it.
     pub fn capture(&mut self, track: TrackIndex, rtp: u32) -> WallTime {
-        let offset = self.best();
-        self.tracks[track.0].capture(rtp, offset)
+        let (offset, travel) = (self.best(), self.travel());
+        self.tracks[track.0].capture(rtp, offset, travel)
     }
 
     /// Our clock − the publisher's, as far as reports tell.
     pub fn offset(&self) -> Option<Span> {
         self.best().map(Span::from_nanos)
+    }
+
+    /// A round trip. Zero: not measured yet.
+    fn measured(&mut self, rtt: Span, at: i64) {
+        if rtt.nanos() > 0 {
+            self.rtts.push(at, rtt.nanos());
+        }
     }
 
     fn best(&self) -> Option<i64> {
@@ -203,10 +217,7 @@ impl CaptureClock {
     /// The publisher's clock was set: what was known by the old one is worth nothing.
     fn forget(&mut self) {
         self.offsets.clear();
-        for track in &mut self.tracks {
-            track.report = None;
-            track.suspect = None;
-        }
+        self.tracks.iter_mut().for_each(Track::forget);
     }
 }
 
@@ -221,6 +232,7 @@ impl Track {
             late_since: None,
             early: None,
             report: None,
+            relations: WindowMin::new(RELATION_NS),
             suspect: None,
             phase: None,
             given: None,
@@ -238,8 +250,7 @@ impl Track {
         // The sender's timestamps jumped (a new capture device): its past says nothing about its future.
         if expected.is_some_and(|expected| (offset - expected).abs() > MAX_AGE_NS + STEP_NS) {
             self.arrivals.clear();
-            self.report = None;
-            self.suspect = None;
+            self.forget();
             self.late_since = None;
         } else if self.is_late_for_good(at, expected.is_some_and(|expected| offset - expected > STEP_NS)) {
             self.arrivals.clear();
@@ -274,9 +285,24 @@ impl Track {
         }
     }
 
-    fn capture(&mut self, rtp: u32, offset: Option<i64>) -> WallTime {
+    /// What its reports said is worth nothing any more.
+    fn forget(&mut self) {
+        self.report = None;
+        self.relations.clear();
+        self.suspect = None;
+    }
+
+    fn believe(&mut self, point: Point, arrival: i64, jumped: bool) {
+        if jumped {
+            self.relations.clear();
+        }
+        self.relations.push(arrival, point.ntp - point.rtp);
+        self.report = Some(point);
+    }
+
+    fn capture(&mut self, rtp: u32, offset: Option<i64>, travel: i64) -> WallTime {
         let rtp = self.nanos(self.extend(rtp));
-        let target = self.target(offset).unwrap_or(0);
+        let target = self.target(offset, travel).unwrap_or(0);
         let phase = match self.phase {
             None => target,
             Some((phase, _)) if (target - phase).abs() > STEP_NS => target,
@@ -306,12 +332,13 @@ impl Track {
     }
 
     /// Wall time at RTP time 0, by the best that is known.
-    fn target(&self, offset: Option<i64>) -> Option<i64> {
+    fn target(&self, offset: Option<i64>, travel: i64) -> Option<i64> {
         let reported = self
-            .report
+            .relations
+            .min()
             .zip(offset)
-            .map(|(point, offset)| point.ntp + offset - point.rtp);
-        reported.or_else(|| self.arrivals.min())
+            .map(|(relation, offset)| relation + offset);
+        reported.or_else(|| self.arrivals.min().map(|arrival| arrival - travel))
     }
 
     /// The extended RTP time nearest to the newest.

@@ -4,6 +4,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::rtp::Repair;
 
 /// The `[ingest]` section.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -19,11 +20,29 @@ pub struct Config {
     pub max_sessions: usize,
     /// What becomes of somebody who publishes as a source that another person is on air with.
     pub second_publisher: SecondPublisher,
-    /// How long a missing packet is waited for. Repairs need at least a round trip; every millisecond beyond
-    /// the line delay is wasted.
-    pub repair_ms: u64,
+    /// How long a missing packet is waited for. `"auto"`: as long as it is worth, by the round trip and the line
+    /// delay. A number of milliseconds: neither pictures nor sound are waited for longer, nor less.
+    pub repair_ms: RepairTime,
     /// A session ends after so long without any RTP or RTCP.
     pub silence_s: u64,
+    /// How long after its capture a frame leaves on the line: the transcoder's setting, which `repair_ms = "auto"`
+    /// follows.
+    #[serde(skip)]
+    pub line_delay_ms: u32,
+}
+
+/// `ingest.repair_ms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum RepairTime {
+    Ms(u64),
+    By(Measure),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Measure {
+    Auto,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -44,8 +63,9 @@ impl Default for Config {
             advertise_port: None,
             max_sessions: 100,
             second_publisher: SecondPublisher::default(),
-            repair_ms: 120,
+            repair_ms: RepairTime::By(Measure::Auto),
             silence_s: 15,
+            line_delay_ms: 150,
         }
     }
 }
@@ -60,7 +80,9 @@ impl Config {
         };
         match self {
             // More would outlive the longest line delay and only hold packets back.
-            c if c.repair_ms > 2_000 => bad("repair_ms", "at most 2000"),
+            c if matches!(c.repair_ms, RepairTime::Ms(ms) if ms > 2_000) => {
+                bad("repair_ms", "\"auto\", or at most 2000")
+            }
             // Sender reports may be five seconds apart when nothing else is sent.
             c if !(6..=600).contains(&c.silence_s) => bad("silence_s", "between 6 and 600"),
             c if c.max_sessions == 0 => bad("max_sessions", "at least 1"),
@@ -69,8 +91,13 @@ impl Config {
         }
     }
 
-    pub(crate) fn repair(&self) -> Duration {
-        Duration::from_millis(self.repair_ms)
+    pub(crate) fn repair(&self) -> Repair {
+        match self.repair_ms {
+            RepairTime::Ms(ms) => Duration::from_millis(ms).into(),
+            RepairTime::By(Measure::Auto) => Repair::Auto {
+                line_delay: Duration::from_millis(self.line_delay_ms.into()),
+            },
+        }
     }
 
     pub(crate) fn silence(&self) -> Duration {
@@ -88,6 +115,22 @@ mod tests {
         assert_eq!(config.udp.to_string(), "127.0.0.1:0");
         assert_eq!(config.max_sessions, Config::default().max_sessions);
         assert!(serde_json::from_str::<Config>(r#"{"upd": "127.0.0.1:0"}"#).is_err());
+    }
+
+    #[test]
+    fn repairs_are_waited_for_as_long_as_it_is_worth_or_as_told() {
+        let repair = |json: &str| serde_json::from_str::<Config>(json).map(|config| config.repair());
+        let line_delay = Duration::from_millis(150);
+        assert_eq!(repair("{}").unwrap(), Repair::Auto { line_delay });
+        assert_eq!(
+            repair(r#"{"repair_ms": "auto"}"#).unwrap(),
+            Repair::Auto { line_delay }
+        );
+        let fixed = Duration::from_millis(120).into();
+        assert_eq!(repair(r#"{"repair_ms": 120}"#).unwrap(), fixed);
+        assert!(repair(r#"{"repair_ms": "soon"}"#).is_err());
+        let said = serde_json::to_string(&Config::default()).unwrap();
+        assert!(said.contains(r#""repair_ms":"auto""#), "{said}");
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub mod client;
 mod config;
 mod door;
 mod error;
+#[cfg(test)]
+mod lossy;
 mod peer;
 mod rtp;
 mod sdp;
@@ -30,7 +32,7 @@ use std::sync::Arc;
 
 use timeline::BroadcastId;
 
-pub use config::{Config, SecondPublisher};
+pub use config::{Config, Measure, RepairTime, SecondPublisher};
 pub use door::{Door, Grant, Left, Publication, Refusal};
 pub use error::Error;
 

@@ -17,7 +17,7 @@ use timeline::{BroadcastId, Frame, SourceName, Span, Timeline, Track, TrackId, W
 
 use crate::capture::{BadReport, CaptureClock, SenderReport};
 use crate::peer::{Event, Feedback, Inbox, Label, Report};
-use crate::rtp::{Packet, Picture};
+use crate::rtp::{Packet, Picture, Repair};
 use crate::sdp::{Format, Media};
 use crate::sessions::{Handle, Sessions};
 use crate::{Config, Left, Publication};
@@ -48,7 +48,7 @@ pub(crate) struct Session {
     inbox: Inbox,
     routes: Routes,
     expects_video: bool,
-    repair: Duration,
+    repair: Repair,
     silence: Duration,
     /// One for each section of the offer.
     lanes: Vec<Lane>,

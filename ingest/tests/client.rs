@@ -14,7 +14,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use ingest::client::{self, Error};
-use ingest::{Config, Door, Grant, Ingest, Left, Publication, Refusal};
+use ingest::{Config, Door, Grant, Ingest, Left, Publication, Refusal, RepairTime};
 use timeline::feed::{Consumer, Policy, Producer, Record};
 use timeline::{BroadcastId, Codec, Frame, MediaTime, SourceName, Span, Timeline, Track, TrackId, WallTime};
 use tokio::net::UdpSocket;
@@ -262,7 +262,7 @@ fn loopback() -> Config {
     // Nothing is lost here: on a busy machine packets may be late all the same.
     Config {
         udp: "127.0.0.1:0".parse().unwrap(),
-        repair_ms: 2_000,
+        repair_ms: RepairTime::Ms(2_000),
         ..Config::default()
     }
 }

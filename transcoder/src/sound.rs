@@ -2,14 +2,19 @@
 //!
 //! Packets that follow each other are laid without a seam. Where they drift against their capture times they
 //! are resampled, never cut; a gap is silence; a jump is placed anew. Every seam is smoothed.
+//!
+//! Sound that comes too late for long is moved back: late sound is better than none. As soon as it comes sooner it
+//! catches up by itself, in a few seconds.
 
 mod drift;
+mod hurry;
 
 use std::collections::VecDeque;
 
 use timeline::{AAC_FRAME, MediaTime, TICKS_PER_SECOND};
 
 use drift::Drift;
+use hurry::Hurry;
 
 pub const RATE: u32 = 48_000;
 pub const CHANNELS: usize = 2;
@@ -27,14 +32,22 @@ const JUMP: f64 = ms(100);
 /// Sound later than the line for this long is not a burst after a loss: the sound is moved back, as far as it
 /// takes, because late sound is better than none.
 const LATE_FOR_GOOD: i64 = ms(500) as i64;
-/// Room left before the edge when the sound is moved back.
+/// A path that has just become slower becomes slower still.
+const STILL_LATE: i64 = ms(100) as i64;
+const JUST_MOVED: i64 = ms(3_000) as i64;
+/// Sound that was in time for so long is late anew.
+const FORGIVEN: i64 = ms(2_000) as i64;
+/// Room left before the edge when the sound is moved back …
 const MARGIN: f64 = ms(40);
+/// … and when it comes forward again, which is begun for more than this.
+const KEPT: f64 = ms(20);
+const WORTH_IT: f64 = ms(60);
 /// Sound is never moved back further than this; what is later is lost.
 const MAX_SHIFT: f64 = ms(2_000);
-/// The least room before the edge is looked at over this span before sound that was moved back comes forward.
-const SLACK_WINDOW: i64 = ms(5_000) as i64;
-/// Sound that was moved back comes forward at 0.4 %, which the resampler follows.
-const RETURN: f64 = 0.004;
+/// The least room before the edge is looked at over one to two such spans before sound that was moved back comes
+/// forward. Twice as long each time that was too soon.
+const LEAST_PATIENCE: i64 = ms(1_000) as i64;
+const MOST_PATIENCE: i64 = ms(16_000) as i64;
 /// Sound further ahead of the edge than this has no sane time. Also bounds the memory: 12 MB.
 const MAX_AHEAD: f64 = ms(30_000);
 /// What a seam's step decays by with each sample: 2 ms to a hundredth.
@@ -58,8 +71,9 @@ pub struct Sound {
     drift: Drift,
     /// How far behind its capture time the sound is laid, because it comes too late.
     shift: f64,
-    late_since: Option<i64>,
+    late: Late,
     slack: Slack,
+    hurry: Hurry,
     smooth: Smooth,
     pub late_samples: u64,
     pub gaps: u64,
@@ -77,11 +91,9 @@ impl Sound {
             expected: None,
             drift: Drift::new(),
             shift: 0.0,
-            late_since: None,
-            slack: Slack {
-                since: start,
-                least: f64::INFINITY,
-            },
+            late: Late::default(),
+            slack: Slack::new(start),
+            hurry: Hurry::default(),
             smooth: Smooth::default(),
             late_samples: 0,
             gaps: 0,
@@ -103,16 +115,22 @@ impl Sound {
     /// Lays a decoded packet whose first sample was captured at `at`.
     pub fn push(&mut self, at: MediaTime, packet: &[Sample]) {
         let capture = sample_at(at);
-        let want = capture + self.shift;
-        if want - self.base as f64 > MAX_AHEAD || packet.is_empty() {
+        if capture + self.shift - self.base as f64 > MAX_AHEAD || packet.is_empty() {
             return;
         }
         let follows = self.expected.is_some_and(|e| (capture - e).abs() <= CONTIGUOUS);
-        let error = want - (self.end() as f64 + self.drift.pending());
+        let end = self.end() as f64 + self.drift.pending();
+        if !follows {
+            self.jump_forward(capture + self.shift - end);
+        }
+        let want = capture + self.shift;
+        let error = want - end;
         self.expected = Some(capture + packet.len() as f64);
+        self.hurry.heard(packet);
         if follows && error.abs() <= JUMP {
-            self.watch_slack(want - self.base as f64, packet.len());
+            self.slack.watch(self.base, want - self.base as f64);
             self.lay(error, packet);
+            self.come_forward(packet.len());
         } else {
             self.place(want, packet);
         }
@@ -156,12 +174,11 @@ impl Sound {
         let late = (self.base - begin).max(0);
         if late > 0 && self.base > self.start {
             self.late_samples += (late as u64).min(packet.len() as u64);
-            let since = *self.late_since.get_or_insert(self.base);
-            if self.base - since >= LATE_FOR_GOOD && self.shift + late as f64 + MARGIN <= MAX_SHIFT {
+            if self.late.for_good(self.base) && self.shift + late as f64 + MARGIN <= MAX_SHIFT {
                 return self.move_back(late as f64 + MARGIN, want, packet);
             }
         } else {
-            self.late_since = None;
+            self.late.since = None;
         }
         if late as usize >= packet.len() {
             self.expected = None;
@@ -173,11 +190,11 @@ impl Sound {
 
     fn move_back(&mut self, by: f64, want: f64, packet: &[Sample]) {
         self.shift += by;
-        self.late_since = None;
-        self.slack = Slack {
-            since: self.base,
-            least: f64::INFINITY,
+        self.late = Late {
+            moved: Some(self.base),
+            ..Late::default()
         };
+        self.slack.moved_back(self.base);
         self.seam((want + by - self.drift.pending()).round() as i64);
         self.lay(0.0, packet);
     }
@@ -193,29 +210,116 @@ impl Sound {
         self.seams.push_back(at);
     }
 
-    /// Brings sound that was moved back forward again while there is room before the edge.
-    fn watch_slack(&mut self, slack: f64, samples: usize) {
-        self.slack.least = self.slack.least.min(slack);
-        if self.base - self.slack.since < SLACK_WINDOW {
-            return;
+    /// Sound that was moved back catches up while there is room before the edge.
+    fn come_forward(&mut self, samples: usize) {
+        let room = self.slack.room(self.shift);
+        let whole = |seam: &i64| *seam <= self.end() - Hurry::TAIL as i64;
+        if room > 0.0 && self.seams.back().is_none_or(whole) {
+            let cut = self.hurry.cut(&mut self.laid, samples, room);
+            self.moved_forward(cut as f64);
         }
-        if self.shift > 0.0 && self.slack.least > 2.0 * MARGIN {
-            let step = (samples as f64 * RETURN).min(self.shift);
-            self.shift -= step;
-            self.slack.least -= step;
-        } else {
-            self.slack = Slack {
-                since: self.base,
-                least: slack,
-            };
+    }
+
+    /// At once over a gap of this length: what comes does not follow what is laid.
+    fn jump_forward(&mut self, gap: f64) {
+        let room = self.slack.room(self.shift);
+        self.moved_forward(room.min(gap.max(0.0)));
+    }
+
+    fn moved_forward(&mut self, by: f64) {
+        self.shift -= by;
+        if by > 0.0 {
+            self.slack.moved_forward(self.base, by);
         }
     }
 }
 
-/// The least room before the edge since some sample.
+/// Sound that came after its frame had left.
+#[derive(Default)]
+struct Late {
+    since: Option<i64>,
+    last: i64,
+    moved: Option<i64>,
+}
+
+impl Late {
+    /// Sound is late at `base`. Whether it has been for so long that it is to be moved back.
+    fn for_good(&mut self, base: i64) -> bool {
+        if base - self.last >= FORGIVEN {
+            self.since = None;
+        }
+        self.last = base;
+        let borne = match self.moved {
+            Some(moved) if base - moved < JUST_MOVED => STILL_LATE,
+            _ => LATE_FOR_GOOD,
+        };
+        base - *self.since.get_or_insert(base) >= borne
+    }
+}
+
+/// The least room before the edge, over one to two spans of patience.
 struct Slack {
     since: i64,
     least: f64,
+    /// Of the span before.
+    before: Option<f64>,
+    patience: i64,
+    /// Sound comes forward, or when it last did.
+    coming: bool,
+    forward: Option<i64>,
+}
+
+impl Slack {
+    fn new(since: i64) -> Self {
+        Slack {
+            since,
+            least: f64::INFINITY,
+            before: None,
+            patience: LEAST_PATIENCE,
+            coming: false,
+            forward: None,
+        }
+    }
+
+    fn watch(&mut self, base: i64, room: f64) {
+        self.least = self.least.min(room);
+        if base - self.since >= self.patience {
+            self.before = Some(self.least);
+            (self.since, self.least) = (base, room);
+        }
+    }
+
+    /// By how much sound that is `shift` behind may come forward.
+    fn room(&mut self, shift: f64) -> f64 {
+        let least = self.before.map_or(0.0, |before| before.min(self.least));
+        self.coming = shift > 0.0 && least > if self.coming { KEPT } else { WORTH_IT };
+        if self.coming {
+            (least - KEPT).min(shift)
+        } else {
+            0.0
+        }
+    }
+
+    fn moved_forward(&mut self, base: i64, by: f64) {
+        self.least -= by;
+        self.before = self.before.map(|before| before - by);
+        self.forward = Some(base);
+    }
+
+    /// Soon after it came forward: that was no recovery.
+    fn moved_back(&mut self, base: i64) {
+        let hasty = self
+            .forward
+            .is_some_and(|forward| base - forward < 8 * self.patience);
+        *self = Slack {
+            patience: if hasty {
+                (self.patience * 2).min(MOST_PATIENCE)
+            } else {
+                LEAST_PATIENCE
+            },
+            ..Slack::new(base)
+        };
+    }
 }
 
 /// Lets the step at a seam die away instead of clicking.

@@ -82,8 +82,8 @@ fn a_clock_that_is_a_day_wrong_does_not_matter() {
             p.report(at, 20 * MS).unwrap();
         }
     }
-    // By arrival at first, late by encoding and travel; then the reports are slewed to.
-    assert_eq!(errors[0], 45 * MS);
+    // By arrival at first, late by encoding; then the reports are slewed to.
+    assert_eq!(errors[0], 25 * MS);
     assert!(
         errors[15..]
             .windows(2)
@@ -105,7 +105,7 @@ fn without_reports_the_fastest_packets_tell() {
             if n % 7 == 0 { 20 } else { 20 + n % 60 } * MS,
         );
     }
-    assert!((last - 30 * MS).abs() < 2 * MS, "{last}");
+    assert!((last - 10 * MS).abs() < 2 * MS, "late by encoding alone: {last}");
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn without_reports_a_track_that_stood_still_is_followed_by_its_arrivals() {
         }
         errors.push(p.frame(START + n * 20 * MS + paused, 5 * MS, 20 * MS));
     }
-    let by_arrival = |e: &i64| (e - 25 * MS).abs() < 1_000;
+    let by_arrival = |e: &i64| (e - 5 * MS).abs() < 1_000;
     assert!(errors[300..600].iter().all(by_arrival));
     assert!(errors[680..].iter().all(by_arrival), "{:?}", &errors[670..690]);
 }
@@ -321,7 +321,7 @@ fn a_burst_that_was_held_up_is_not_taken_for_a_pause() {
             0
         };
         let error = p.frame(at, 5 * MS, 20 * MS + held);
-        assert!((error - 25 * MS).abs() < 1_000, "{error} at {n}");
+        assert!((error - 5 * MS).abs() < 1_000, "{error} at {n}");
     }
 }
 
@@ -379,3 +379,5 @@ proptest! {
         }
     }
 }
+
+mod long;

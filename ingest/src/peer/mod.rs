@@ -7,6 +7,7 @@
 
 pub(crate) mod codecs;
 mod mux;
+mod roaming;
 mod stun;
 mod tap;
 

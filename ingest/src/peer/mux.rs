@@ -10,9 +10,9 @@ use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime,
@@ -24,6 +24,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::roaming::Roaming;
 use super::stun::{BindingRequest, Credentials};
 
 /// An idle machine loses nothing during 100 ms at 300 Mbit/s.
@@ -57,6 +58,7 @@ struct Session {
     queue: Queue,
     /// Oldest first.
     addresses: VecDeque<SocketAddr>,
+    roaming: Roaming,
 }
 
 impl Mux {
@@ -99,6 +101,7 @@ impl Mux {
             metrics::counter!("lectern_ingest_datagrams_unknown_total").increment(1);
             return;
         };
+        let from = self.came_from(from, datagram);
         // UDP has nobody to push back to; the loss is repaired or counted like any other.
         if queue.try_send((from, Bytes::copy_from_slice(datagram))).is_err() {
             metrics::counter!("lectern_ingest_datagrams_dropped_total").increment(1);
@@ -134,6 +137,27 @@ impl Mux {
         table.by_address.get(&from).map(|(_, queue)| queue.clone())
     }
 
+    /// What the stack is told of where this came from.
+    fn came_from(&self, from: SocketAddr, datagram: &[u8]) -> SocketAddr {
+        let mut table = self.table();
+        let Table { by_ufrag, by_address } = &mut *table;
+        let session = by_address
+            .get(&from)
+            .and_then(|(ufrag, _)| by_ufrag.get_mut(ufrag));
+        session.map_or(from, |session| {
+            session.roaming.came_from(from, datagram, Instant::now())
+        })
+    }
+
+    /// Where what the stack sends to this address is to go.
+    fn is_at(&self, ufrag: &str, address: SocketAddr) -> SocketAddr {
+        let table = self.table();
+        table
+            .by_ufrag
+            .get(ufrag)
+            .map_or(address, |session| session.roaming.is_at(address))
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         // Nothing can panic while it is held.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
@@ -162,7 +186,7 @@ fn enlarge(socket: &UdpSocket) {
     }
 }
 
-async fn receive(mux: std::sync::Weak<Mux>, socket: Arc<UdpSocket>, stop: CancellationToken) {
+async fn receive(mux: Weak<Mux>, socket: Arc<UdpSocket>, stop: CancellationToken) {
     let mut buffer = vec![0; MAX_DATAGRAM];
     loop {
         let received = tokio::select! {
@@ -231,6 +255,7 @@ impl Runtime for View {
             password: self.credentials.password.clone(),
             queue,
             addresses: VecDeque::new(),
+            roaming: Roaming::default(),
         };
         self.mux
             .table()
@@ -239,6 +264,8 @@ impl Runtime for View {
         let local = placeholder.local_addr()?;
         Ok(Arc::new(Share {
             local,
+            mux: Arc::downgrade(&self.mux),
+            ufrag: self.credentials.ufrag.clone(),
             socket: self.mux.socket.clone(),
             received: Mutex::new(received),
         }))
@@ -283,11 +310,18 @@ impl Runtime for View {
     }
 }
 
-#[derive(Debug)]
 struct Share {
     local: SocketAddr,
+    mux: Weak<Mux>,
+    ufrag: String,
     socket: Arc<UdpSocket>,
     received: Mutex<mpsc::Receiver<(SocketAddr, Bytes)>>,
+}
+
+impl fmt::Debug for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Share").field(&self.ufrag).finish()
+    }
 }
 
 impl AsyncUdpSocket for Share {
@@ -297,7 +331,11 @@ impl AsyncUdpSocket for Share {
 
     /// Never waits: the shared socket remembers one waiting task only, and a lost datagram is no error.
     fn poll_send(&self, _: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        match self.socket.try_send_to(transmit.contents, transmit.destination) {
+        let mux = self.mux.upgrade();
+        let to = mux.map_or(transmit.destination, |mux| {
+            mux.is_at(&self.ufrag, transmit.destination)
+        });
+        match self.socket.try_send_to(transmit.contents, to) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 Poll::Ready(Ok(transmit.contents.len()))
             }
@@ -393,6 +431,28 @@ mod tests {
             mux.table().by_address.contains_key(&from),
             "it is the second's now"
         );
+    }
+
+    #[tokio::test]
+    async fn a_publisher_that_moves_is_one_address_to_the_stack() {
+        let mux = mux().await;
+        let (_route, credentials, share) = session(&mux);
+        let [old, new] = ["127.0.0.1:0", "127.0.0.1:0"].map(|any| std::net::UdpSocket::bind(any).unwrap());
+        let mut buffer = [0; 100];
+        for (n, publisher) in [&old, &new].into_iter().enumerate() {
+            let from = publisher.local_addr().unwrap();
+            tokio::time::sleep(Duration::from_millis(600 * n as u64)).await;
+            mux.dispatch(from, &check(&credentials));
+            mux.dispatch(from, b"\x80media");
+            let (_, checked) = share.recv_from(&mut buffer).await.unwrap();
+            let (_, came) = share.recv_from(&mut buffer).await.unwrap();
+            assert_eq!(
+                (checked, came),
+                (old.local_addr().unwrap(), old.local_addr().unwrap())
+            );
+            share.send_to(b"feedback", came).await.unwrap();
+            assert_eq!(publisher.recv(&mut buffer).unwrap(), 8);
+        }
     }
 
     #[tokio::test]

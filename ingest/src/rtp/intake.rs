@@ -9,12 +9,15 @@ use super::h264::H264;
 use super::keyframes::Keyframes;
 use super::picture::{Assembler, Completed, Damaged};
 use super::reorder::{Released, Reorder, Taken};
+use super::repair::Repair;
 use super::vp8::Vp8;
 use super::vp9::Vp9;
 use super::{Packet, Picture};
 
 #[derive(Debug)]
 pub(crate) struct Intake {
+    codec: Codec,
+    repair: Repair,
     reorder: Reorder,
     assembly: Assembly,
     /// `None` for sound: each of its frames stands alone.
@@ -56,7 +59,8 @@ struct Gate {
 }
 
 impl Intake {
-    pub fn new(codec: Codec, repair: Duration) -> Self {
+    pub fn new(codec: Codec, repair: impl Into<Repair>) -> Self {
+        let repair = repair.into();
         let assembly = match codec {
             Codec::H264 => Assembly::H264(Assembler::new()),
             Codec::Vp8 => Assembly::Vp8(Assembler::new()),
@@ -69,7 +73,9 @@ impl Intake {
             keyframes: Keyframes::new(),
         });
         Intake {
-            reorder: Reorder::new(repair),
+            codec,
+            repair,
+            reorder: Reorder::new(repair.budget(codec, Duration::ZERO)),
             assembly,
             gate,
             counts: Counts::default(),
@@ -100,8 +106,9 @@ impl Intake {
         frames
     }
 
-    /// Sequence numbers to ask for again.
+    /// Sequence numbers to ask for again. How long is waited for them follows the round trip.
     pub fn nacks(&mut self, now: Instant, rtt: Duration) -> Vec<u16> {
+        self.reorder.set_budget(self.repair.budget(self.codec, rtt));
         let wanted = self.reorder.nacks(now, rtt);
         self.counts.nacked += wanted.len() as u64;
         wanted

@@ -2,14 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-/// Encoders answer within a frame or two; asking faster only costs quality, and some never answer at all.
-const PLI_INTERVAL: Duration = Duration::from_secs(1);
+/// Each keyframe costs the pictures after it their quality, and browsers make no more than one in 300 ms.
+const INTERVAL: Duration = Duration::from_millis(400);
+/// Requests, and the keyframes themselves, are lost as well; but some publishers never answer at all.
+const MAX_INTERVAL: Duration = Duration::from_millis(1_600);
 
 /// Wanted at the start, after a loss and when somebody asks; until one comes.
 #[derive(Debug)]
 pub(super) struct Keyframes {
     wanted: bool,
     asked: Option<Instant>,
+    /// Until it is asked again.
+    rest: Duration,
 }
 
 impl Keyframes {
@@ -17,6 +21,7 @@ impl Keyframes {
         Keyframes {
             wanted: true,
             asked: None,
+            rest: INTERVAL,
         }
     }
 
@@ -26,15 +31,19 @@ impl Keyframes {
 
     pub fn came(&mut self) {
         self.wanted = false;
+        self.rest = INTERVAL;
     }
 
     /// Whether to ask now.
     pub fn due(&mut self, now: Instant) -> bool {
         let rested = self
             .asked
-            .is_none_or(|asked| now.saturating_duration_since(asked) >= PLI_INTERVAL);
+            .is_none_or(|asked| now.saturating_duration_since(asked) >= self.rest);
         let due = self.wanted && rested;
         if due {
+            if self.asked.is_some() {
+                self.rest = (self.rest * 2).min(MAX_INTERVAL);
+            }
             self.asked = Some(now);
         }
         due
@@ -46,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn asked_at_once_then_each_second_until_it_comes() {
+    fn asked_at_once_then_ever_more_rarely_until_it_comes() {
         let (t, mut k) = (Instant::now(), Keyframes::new());
         let ms = |n| t + Duration::from_millis(n);
         let asked = |k: &mut Keyframes, range: std::ops::Range<u64>| {
@@ -55,13 +64,13 @@ mod tests {
                 .filter(|n| k.due(ms(*n)))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(asked(&mut k, 0..2500), [0, 1000, 2000]);
+        assert_eq!(asked(&mut k, 0..6000), [0, 400, 1200, 2800, 4400]);
         k.came();
-        assert!(asked(&mut k, 2500..5000).is_empty());
+        assert!(asked(&mut k, 6000..8000).is_empty());
         k.want();
-        assert_eq!(asked(&mut k, 5000..5500), [5000]);
+        assert_eq!(asked(&mut k, 8000..8100), [8000]);
         k.came();
         k.want();
-        assert_eq!(asked(&mut k, 5500..6500), [6000], "never more than one a second");
+        assert_eq!(asked(&mut k, 8100..8500), [8400], "never more than one in 400 ms");
     }
 }

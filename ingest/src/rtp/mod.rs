@@ -10,6 +10,7 @@ mod jitter;
 mod keyframes;
 mod picture;
 mod reorder;
+mod repair;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 
 pub(crate) use intake::Intake;
 pub(crate) use jitter::Jitter;
+pub(crate) use repair::Repair;
 pub(crate) use size::size;
 
 /// One RTP packet: decrypted, taken out of RTX, padding removed.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Packet;
+use super::repair::{Allowance, Reordering, RoundTrip};
 
 /// Packets held at once: a second of 10 Mbit/s. When full, what is missing is given up.
 const MAX_WAITING: usize = 1024;
-/// So far ahead of what is waited for is a new sequence, not a loss: nobody repairs seconds of media.
+/// So far ahead of what is waited for is a new sequence, not a loss.
 const MAX_AHEAD: i64 = 2048;
 /// A packet so far behind is not late: the sender began again (RFC 3550 A.1 MAX_MISORDER, scaled to video).
 const MAX_BEHIND: i64 = 4096;
@@ -31,11 +32,15 @@ pub(crate) struct Reorder {
     untold: u64,
     /// The sequence number after one that was far behind: two in a row are a new sequence.
     restart: Option<u16>,
+    allowance: Allowance,
+    reordering: Reordering,
+    rtt: RoundTrip,
 }
 
 #[derive(Debug)]
 struct Missing {
     noticed: Instant,
+    first_asked: Option<Instant>,
     asked: Option<Instant>,
     times: u8,
 }
@@ -65,7 +70,15 @@ impl Reorder {
             missing: BTreeMap::new(),
             untold: 0,
             restart: None,
+            allowance: Allowance::new(),
+            reordering: Reordering::default(),
+            rtt: RoundTrip::default(),
         }
+    }
+
+    /// How long a missing packet is waited for from now on.
+    pub fn set_budget(&mut self, budget: Duration) {
+        self.budget = budget;
     }
 
     pub fn push(&mut self, packet: Packet, now: Instant) -> Taken {
@@ -81,17 +94,24 @@ impl Reorder {
         if self.waiting.contains_key(&at) {
             return Taken::Useless;
         }
-        if at - next > MAX_AHEAD {
-            self.untold += (at - next) as u64;
+        let gap = (at - self.highest - 1).max(0);
+        if at - next > MAX_AHEAD || gap as f64 > self.allowance.burst(self.budget) {
+            self.untold += (at - next) as u64 - self.waiting.len() as u64;
             self.begin(packet);
             return Taken::InOrder;
         }
-        let repaired = self.missing.remove(&at).is_some();
+        self.allowance.came(now, self.budget);
+        let repaired = self.missing.remove(&at);
+        match &repaired {
+            Some(missing) => self.came_late(missing, now),
+            None => self.reordering.in_order(),
+        }
         for gap in self.highest + 1..at {
             self.missing.insert(
                 gap,
                 Missing {
                     noticed: now,
+                    first_asked: None,
                     asked: None,
                     times: 0,
                 },
@@ -99,7 +119,22 @@ impl Reorder {
         }
         self.highest = self.highest.max(at);
         self.waiting.insert(at, packet);
-        if repaired { Taken::Repaired } else { Taken::InOrder }
+        if repaired.is_some() {
+            Taken::Repaired
+        } else {
+            Taken::InOrder
+        }
+    }
+
+    /// Sooner than the answer to the first request can be here: it was never lost.
+    fn came_late(&mut self, missing: &Missing, now: Instant) {
+        if missing
+            .first_asked
+            .is_none_or(|asked| now.saturating_duration_since(asked) < self.rtt.least() / 2)
+        {
+            self.reordering
+                .overtaken(now.saturating_duration_since(missing.noticed));
+        }
     }
 
     /// The next packet or loss, as far as they are settled by now.
@@ -130,15 +165,24 @@ impl Reorder {
         Some(Released::Lost(lost as u64))
     }
 
-    /// What to ask for again now. Repeated after a round trip, not sooner.
+    /// What to ask for again now. Repeated after a round trip, not sooner; and not when the answer would be too late.
     pub fn nacks(&mut self, now: Instant, rtt: Duration) -> Vec<u16> {
-        let interval = rtt.max(MIN_NACK_INTERVAL);
-        let due = |m: &Missing| match m.asked {
-            None => now.saturating_duration_since(m.noticed) >= NACK_AFTER,
-            Some(asked) => m.times < MAX_NACKS && now.saturating_duration_since(asked) >= interval,
+        self.rtt.is(rtt);
+        let (interval, rtt) = (self.rtt.answered().max(MIN_NACK_INTERVAL), self.rtt.smooth());
+        let (budget, patience) = (self.budget, self.reordering.patience(NACK_AFTER, rtt));
+        let due = |m: &Missing| {
+            let since = now.saturating_duration_since(m.noticed);
+            let rested = m.asked.map_or(since >= patience, |asked| {
+                m.times < MAX_NACKS && now.saturating_duration_since(asked) >= interval
+            });
+            rested && since + rtt <= budget
         };
         let mut wanted = Vec::new();
         for (at, missing) in self.missing.iter_mut().filter(|(_, m)| due(m)) {
+            if !self.allowance.spend() {
+                break;
+            }
+            missing.first_asked.get_or_insert(now);
             missing.asked = Some(now);
             missing.times += 1;
             wanted.push(*at as u16);
@@ -230,17 +274,35 @@ mod tests {
         let (t, mut r) = (Instant::now(), Reorder::new(BUDGET));
         r.push(packet(65_535), t);
         r.push(packet(1), t);
-        assert_eq!(r.nacks(t + ms(4), ms(50)), [] as [u16; 0]);
-        assert_eq!(r.nacks(t + ms(5), ms(50)), [0]);
-        assert_eq!(
-            r.nacks(t + ms(54), ms(50)),
-            [] as [u16; 0],
-            "a round trip has not passed"
-        );
-        assert_eq!(r.nacks(t + ms(55), ms(50)), [0]);
-        assert_eq!(r.push(packet(0), t + ms(60)), Taken::Repaired);
+        assert_eq!(r.nacks(t + ms(4), ms(40)), [] as [u16; 0]);
+        assert_eq!(r.nacks(t + ms(5), ms(40)), [0]);
+        let early: [u16; 0] = [];
+        assert_eq!(r.nacks(t + ms(64), ms(40)), early, "the answer may be on its way");
+        assert_eq!(r.nacks(t + ms(65), ms(40)), [0]);
+        assert_eq!(r.push(packet(0), t + ms(70)), Taken::Repaired);
         assert!(!r.is_waiting());
-        assert_eq!(drain(&mut r, t + ms(60)), [Ok(65_535), Ok(0), Ok(1)]);
+        assert_eq!(drain(&mut r, t + ms(70)), [Ok(65_535), Ok(0), Ok(1)]);
+    }
+
+    #[test]
+    fn what_would_come_too_late_is_not_asked_for() {
+        for (rtt, asked) in [(100, 1), (116, 0), (900, 0)] {
+            let (t, mut r) = (Instant::now(), Reorder::new(BUDGET));
+            r.push(packet(0), t);
+            r.push(packet(2), t);
+            let wanted = (0..12).flat_map(|n| r.nacks(t + ms(n * 10), ms(rtt))).count();
+            assert_eq!(wanted, asked, "{rtt} ms");
+        }
+    }
+
+    #[test]
+    fn what_is_more_than_a_burst_is_lost_at_once() {
+        let (t, mut r) = (Instant::now(), Reorder::new(BUDGET));
+        r.push(packet(0), t);
+        assert_eq!(drain(&mut r, t), [Ok(0)]);
+        r.push(packet(200), t);
+        assert_eq!(drain(&mut r, t), [Err(199), Ok(200)]);
+        assert!(r.nacks(t + ms(10), ms(20)).is_empty());
     }
 
     #[test]
@@ -269,6 +331,36 @@ mod tests {
         assert_eq!(drain(&mut r, t), [Err(1), Ok(101), Ok(102)]);
         r.push(packet(20_000), t);
         assert_eq!(drain(&mut r, t), [Err(19_897), Ok(20_000)]);
+    }
+
+    /// Eight hours of 2 Mbit/s wrap the sequence eighty times; here are thirty.
+    #[test]
+    fn wraps_go_unnoticed() {
+        let (t, mut r) = (Instant::now(), Reorder::new(BUDGET));
+        let (mut released, mut lost) = (0u64, 0u64);
+        for n in 0..2_000_000u64 {
+            let now = t + Duration::from_millis(n * 4);
+            // Each hundredth is lost; each of a prime comes after the one behind it.
+            match (n % 100, n % 97) {
+                (7, _) => {}
+                (_, 5) => {
+                    r.push(packet((n + 1) as u16), now);
+                    r.push(packet(n as u16), now);
+                }
+                _ => {
+                    r.push(packet(n as u16), now);
+                }
+            }
+            for taken in std::iter::from_fn(|| r.pop(now)) {
+                match taken {
+                    Released::Packet(_) => released += 1,
+                    Released::Lost(packets) => lost += packets,
+                }
+            }
+            assert!(r.waiting.len() < 40 && r.missing.len() < 4);
+        }
+        assert!(released + lost + 40 > 2_000_000, "{released} and {lost}");
+        assert!((19_500..=20_000).contains(&lost), "{lost}");
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use timeline::{BroadcastId, Codec, SourceName, TrackId};
 use super::flow::Flow;
 use super::layers::{Choice, Layer};
 use crate::capture::{CaptureClock, TrackIndex};
-use crate::rtp::{Picture, size};
+use crate::rtp::{Picture, Repair, size};
 
 /// Another SSRC takes a stream's place when the one before has been silent for so long.
 const SSRC_SILENCE: Duration = Duration::from_secs(1);
@@ -232,7 +232,7 @@ pub(super) struct Arriving<'a> {
     /// Whether the section may send several streams at once.
     pub layered: bool,
     /// How long a missing packet is waited for.
-    pub repair: Duration,
+    pub repair: Repair,
 }
 
 impl Arriving<'_> {

@@ -11,7 +11,7 @@ let session = null;
 /** How far the page's clock is behind the true one, for a lecture that is to have begun earlier. */
 let backMs = 0;
 
-globalThis.lecturer = { publish, sendLayer, resize, hangUp, vanish, serverPort, setBack };
+globalThis.lecturer = { publish, sendLayer, resize, hangUp, vanish, serverPort, setBack, sent };
 
 function setBack(ms) {
   backMs = ms;
@@ -71,6 +71,15 @@ async function sendLayer(rid, active) {
   const parameters = sender.getParameters();
   parameters.encodings.find((encoding) => encoding.rid === rid).active = active;
   await sender.setParameters(parameters);
+}
+
+/** What left so far: bytes of pictures, and what the browser believes the path to bear. */
+async function sent() {
+  const stats = [...(await session.connection.getStats()).values()];
+  const pair = stats.find(({ type, nominated }) => type === 'candidate-pair' && nominated);
+  const streams = stats.filter(({ type, kind }) => type === 'outbound-rtp' && kind === 'video');
+  const bytes = streams.reduce((sum, { bytesSent }) => sum + bytesSent, 0);
+  return { at: performance.now(), bytes, kbps: (pair?.availableOutgoingBitrate ?? 0) / 1000, retransmitted: streams.reduce((sum, { retransmittedPacketsSent = 0 }) => sum + retransmittedPacketsSent, 0) };
 }
 
 function addTracks(connection, stream, codec, layers) {

@@ -53,6 +53,11 @@ export class CanvasPublisher {
     return this.page.evaluate(() => lecturer.serverPort());
   }
 
+  /** What left so far. @returns {Promise<{at: number, bytes: number, kbps: number, retransmitted: number}>} `kbps`: what the browser believes the path to bear */
+  async sent() {
+    return this.page.evaluate(() => lecturer.sent());
+  }
+
   async close() {
     await this.page.context().close();
     this.pages.close();

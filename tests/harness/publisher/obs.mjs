@@ -7,6 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import nd from 'node-datachannel';
 
 const PYTHON = join(import.meta.dirname, '../../.venv/bin/python');
@@ -32,6 +33,8 @@ connection.setLocalDescription('offer');
 
 async function publish(offer) {
   const lecture = record(Math.ceil(Date.now() / 1000) * 1000 + makingMs());
+  // A session without media is ended.
+  await sleep(Math.max(0, lecture.first - LEAD_MS - Date.now()));
   const headers = { 'Content-Type': 'application/sdp', Authorization: `Bearer ${token}` };
   const response = await fetch(url, { method: 'POST', headers, body: offer });
   const answer = await response.text();

@@ -23,9 +23,14 @@ impl Source {
 
 /// Lays packets so that the line always has 100 ms ahead of its edge, for this many frames.
 fn play(sound: &mut Sound, source: &mut Source, frames: i64) -> Vec<Sample> {
+    play_ahead(sound, source, frames, 4800)
+}
+
+/// With so many samples ahead of the edge; fewer than none is late.
+fn play_ahead(sound: &mut Sound, source: &mut Source, frames: i64, ahead: i64) -> Vec<Sample> {
     let mut out = Vec::new();
     for _ in 0..frames {
-        while (source.sent as f64 / source.rate) < (sound.base + 4800 + 1024) as f64 {
+        while (source.sent as f64 / source.rate) < (sound.base + ahead + 1024) as f64 {
             let (at, packet) = source.packet();
             sound.push(at, &packet);
         }
@@ -228,3 +233,5 @@ fn times_out_of_this_world_are_ignored() {
     assert!(sound.laid.len() < 48_000 * 31);
     assert_eq!(sound.take().len(), FRAME);
 }
+
+mod recovery;
