@@ -38,6 +38,17 @@ pub struct Config {
     pub database: Store,
     /// The order of the rooms where several servers serve them together: `redis://…` or `rediss://…`.
     pub redis: Store,
+    pub node: Node,
+}
+
+/// This server among several.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Node {
+    /// How publishers reach this very node (`https://node1.example.edu`): those that come to another one, while a broadcast
+    /// is on air here, are sent to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// Something on the network that several servers share.
@@ -120,6 +131,7 @@ impl Default for Config {
             chat: chat::Config::default(),
             database: Store::default(),
             redis: Store::default(),
+            node: Node::default(),
         }
     }
 }
@@ -172,6 +184,19 @@ impl Config {
         self.ingest.check()?;
         self.transcoder.check()?;
         self.chat.check()?;
+        if let Some(url) = &self.node.url {
+            let host = url.strip_prefix("https://").or(url.strip_prefix("http://"));
+            anyhow::ensure!(
+                host.is_some_and(|host| !host.is_empty()
+                    && !host.starts_with('/')
+                    && !host.contains(['?', '#'])),
+                "node.url: {url:?} is not http://host or https://host"
+            );
+            anyhow::ensure!(
+                self.redis.url.is_some(),
+                "node.url without redis.url: nodes tell each other there what they have"
+            );
+        }
         if let Some(common) = self.common()? {
             common.check().context("database.url, redis.url")?;
         }
@@ -235,6 +260,11 @@ mod tests {
             ("[archive]\nbucket = \"b\"\nprefix = \"../x\"", "archive.prefix"),
             ("[archive]\nbucket = \"b\"\nspool_gib = 0", "archive.spool_gib"),
             ("[redis]\nurl = \"redis://r\"", "database.url"),
+            ("[node]\nurl = \"https://n.test\"", "redis.url"),
+            (
+                "[node]\nurl = \"n.test\"\n[redis]\nurl = \"redis://r\"",
+                "node.url",
+            ),
             ("[database]\nurl = \"postgres://d\"", "redis.url"),
             (
                 "[redis]\nurl = \"r:6379\"\n[database]\nurl = \"postgres://d/x\"",

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::auth::{Auth, Claims, Denied, Role};
 use crate::broadcasts::{Broadcast, Broadcasts, Defaults, Refused, Wanted};
 use crate::clock;
+use crate::owners::Owners;
 
 /// In the year 2255; `WallTime` ends a few years later.
 const LAST_SECOND: i64 = 9_000_000_000;
@@ -19,6 +20,8 @@ pub struct Doors {
     /// Whether the first publish makes the broadcast.
     pub create_on_publish: bool,
     pub defaults: Defaults,
+    /// Where several nodes share the broadcasts out among them.
+    pub owners: Option<Arc<Owners>>,
 }
 
 #[async_trait]
@@ -50,11 +53,20 @@ impl ingest::Door for Doors {
         })
     }
 
+    async fn elsewhere(&self, id: &BroadcastId) -> Option<String> {
+        self.owners.as_ref()?.elsewhere(id).await
+    }
+
     async fn admit(
         &self,
         id: &BroadcastId,
         grant: &ingest::Grant,
     ) -> Result<Arc<dyn ingest::Publication>, ingest::Refusal> {
+        if let Some(owners) = &self.owners {
+            // Two first publishers at two nodes: this one is sent to the other's when it asks again.
+            let lost = |owner| ingest::Refusal::Unavailable(format!("{owner} has just taken this broadcast"));
+            owners.claim(id).await.map_err(lost)?;
+        }
         let broadcast = match self.broadcasts.get(id) {
             Some(broadcast) => broadcast,
             None if self.create_on_publish => self.create(id).await?,
@@ -273,6 +285,7 @@ mod tests {
                 part_hold_back_ms: 0,
                 chat_subtitles: false,
             },
+            owners: None,
         }
     }
 

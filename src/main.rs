@@ -12,6 +12,7 @@ mod doors;
 mod guests;
 mod http;
 mod on_air;
+mod owners;
 mod pages;
 mod problem;
 mod publish;

@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::doors::Doors;
 use crate::http::Http;
 use crate::on_air::{Airing, OnAir};
+use crate::owners::Owners;
 use crate::tls::Tls;
 use crate::{demo, pages, telemetry};
 
@@ -73,6 +74,7 @@ struct Server {
     openings: tokio::sync::mpsc::UnboundedReceiver<Opened>,
     interrupted: Vec<Airing>,
     on_air: OnAir,
+    owners: Option<Arc<Owners>>,
     ready: Arc<AtomicBool>,
     router: axum::Router,
     listener: TcpListener,
@@ -97,11 +99,16 @@ impl Server {
             part_hold_back_ms: config.packager.part_hold_back_ms,
             chat_subtitles: config.broadcasts.chat_subtitles,
         };
+        let owners = match (&config.redis.url, &config.node.url) {
+            (Some(redis), Some(url)) => Some(Owners::new(redis, url)?),
+            _ => None,
+        };
         let doors = Arc::new(Doors {
             auth: auth.clone(),
             broadcasts: broadcasts.clone(),
             create_on_publish: config.broadcasts.create_on_publish,
             defaults,
+            owners: owners.clone(),
         });
 
         let line_delay_ms = config.transcoder.line_delay_ms;
@@ -162,6 +169,7 @@ impl Server {
             openings,
             interrupted,
             on_air,
+            owners,
             ready,
             router,
             listener,
@@ -192,6 +200,9 @@ impl Server {
             self.on_air
                 .run(self.openings, self.interrupted, stages_stop.clone()),
         );
+        let held = self
+            .owners
+            .map(|owners| tokio::spawn(owners.hold(self.broadcasts.clone(), stages_stop.clone())));
         let _inside = match inside {
             Some(door) => Some(Http::serve(door, None, self.router.clone())?),
             None => None,
@@ -214,6 +225,9 @@ impl Server {
         match tokio::time::timeout(LAST_SEGMENTS, on_air).await {
             Ok(ended) => ended.context("the broadcasts could not be ended")?,
             Err(_) => tracing::error!("some broadcasts could not be ended in time; the next start ends them"),
+        }
+        if let Some(held) = held {
+            held.await.context("the broadcasts could not be given up")?;
         }
         rooms.shutdown().await;
         if !http.stop(LAST_ANSWERS).await {

@@ -183,7 +183,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!(
         "http://{}/whip/anything, media on UDP {}",
         listener.local_addr()?,
-        ingest.udp_port()
+        ingest.udp()[0].port()
     );
     axum::serve(listener, ingest.router()).await?;
     Ok(())

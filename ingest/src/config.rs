@@ -1,20 +1,26 @@
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::Error;
 use crate::rtp::Repair;
+use crate::{Error, IceServer};
 
 /// The `[ingest]` section.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The one UDP port of every publisher's media.
-    pub udp: SocketAddr,
-    /// The addresses publishers are told to send to. Empty: this machine's own.
+    /// The one UDP port of every publisher's media: an address, or a list of them. `[::]` is left out where there is
+    /// no IPv6. None: TCP only.
+    #[serde(deserialize_with = "one_or_many")]
+    pub udp: Vec<SocketAddr>,
+    /// Where the same is served over TCP, for networks that let no UDP out: `true` is wherever `udp` is, with the same
+    /// number.
+    pub tcp: Tcp,
+    /// The addresses publishers are told to send to (those a 1:1 NAT maps to this machine, say). Empty: this
+    /// machine's own.
     pub advertise: Vec<IpAddr>,
-    /// The port publishers are told, where it differs from `udp` (port mapping).
+    /// The port publishers are told, where it differs from `udp` and `tcp` (port mapping).
     pub advertise_port: Option<u16>,
     /// Publishers at once, over all broadcasts.
     pub max_sessions: usize,
@@ -25,6 +31,8 @@ pub struct Config {
     pub repair_ms: RepairTime,
     /// A session ends after so long without any RTP or RTCP.
     pub silence_s: u64,
+    /// STUN and TURN servers that publishers are told of.
+    pub ice_servers: Vec<IceServer>,
     /// How long after its capture a frame leaves on the line: the transcoder's setting, which `repair_ms = "auto"`
     /// follows.
     #[serde(skip)]
@@ -55,16 +63,63 @@ pub enum SecondPublisher {
     Queue,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum Tcp {
+    /// As UDP, or not at all.
+    Beside(bool),
+    At(#[serde(deserialize_with = "one_or_many")] Vec<SocketAddr>),
+}
+
+impl Tcp {
+    /// `None`: as UDP.
+    pub(crate) fn addresses(&self) -> Option<&[SocketAddr]> {
+        match self {
+            Tcp::Beside(true) => None,
+            Tcp::Beside(false) => Some(&[]),
+            Tcp::At(addresses) => Some(addresses),
+        }
+    }
+}
+
+impl Default for Tcp {
+    fn default() -> Self {
+        Tcp::Beside(true)
+    }
+}
+
+/// An address is a list of one.
+fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<SocketAddr>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(
+        untagged,
+        expecting = "an address with a port (0.0.0.0:8189), or a list of them"
+    )]
+    enum Addresses {
+        One(SocketAddr),
+        Many(Vec<SocketAddr>),
+    }
+    Ok(match Addresses::deserialize(from)? {
+        Addresses::One(address) => vec![address],
+        Addresses::Many(addresses) => addresses,
+    })
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
-            udp: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 8189),
+            udp: vec![
+                (Ipv4Addr::UNSPECIFIED, 8189).into(),
+                (Ipv6Addr::UNSPECIFIED, 8189).into(),
+            ],
+            tcp: Tcp::default(),
             advertise: Vec::new(),
             advertise_port: None,
             max_sessions: 100,
             second_publisher: SecondPublisher::default(),
             repair_ms: RepairTime::By(Measure::Auto),
             silence_s: 15,
+            ice_servers: Vec::new(),
             line_delay_ms: 150,
         }
     }
@@ -78,6 +133,7 @@ impl Config {
                 reason: reason.into(),
             })
         };
+        self.ice_servers.iter().try_for_each(IceServer::check)?;
         match self {
             // More would outlive the longest line delay and only hold packets back.
             c if matches!(c.repair_ms, RepairTime::Ms(ms) if ms > 2_000) => {
@@ -87,6 +143,9 @@ impl Config {
             c if !(6..=600).contains(&c.silence_s) => bad("silence_s", "between 6 and 600"),
             c if c.max_sessions == 0 => bad("max_sessions", "at least 1"),
             c if c.advertise_port == Some(0) => bad("advertise_port", "not 0"),
+            c if c.udp.is_empty() && c.tcp.addresses().is_none_or(<[_]>::is_empty) => {
+                bad("udp", "without it ingest.tcp must name an address")
+            }
             _ => Ok(()),
         }
     }
@@ -112,7 +171,7 @@ mod tests {
     #[test]
     fn unknown_keys_are_refused_and_the_rest_has_defaults() {
         let config: Config = serde_json::from_str(r#"{"udp": "127.0.0.1:0"}"#).unwrap();
-        assert_eq!(config.udp.to_string(), "127.0.0.1:0");
+        assert_eq!(config.udp, ["127.0.0.1:0".parse::<SocketAddr>().unwrap()]);
         assert_eq!(config.max_sessions, Config::default().max_sessions);
         assert!(serde_json::from_str::<Config>(r#"{"upd": "127.0.0.1:0"}"#).is_err());
     }
@@ -131,6 +190,22 @@ mod tests {
         assert!(repair(r#"{"repair_ms": "soon"}"#).is_err());
         let said = serde_json::to_string(&Config::default()).unwrap();
         assert!(said.contains(r#""repair_ms":"auto""#), "{said}");
+    }
+
+    #[test]
+    fn ports_are_one_or_many() {
+        let config = |text| serde_json::from_str::<Config>(text).unwrap();
+        let both = config(r#"{"udp": ["0.0.0.0:1", "[::]:1"], "tcp": "0.0.0.0:443"}"#);
+        assert_eq!(both.udp.len(), 2);
+        assert_eq!(both.tcp, Tcp::At(vec!["0.0.0.0:443".parse().unwrap()]));
+        assert!(both.check().is_ok());
+        let off = config(r#"{"udp": [], "tcp": false}"#);
+        assert_eq!(
+            off.check().unwrap_err().to_string(),
+            "ingest.udp: without it ingest.tcp must name an address"
+        );
+        assert!(config(r#"{"udp": [], "tcp": ["0.0.0.0:443"]}"#).check().is_ok());
+        assert!(serde_json::from_str::<Config>(r#"{"udp": "8189"}"#).is_err());
     }
 
     #[test]

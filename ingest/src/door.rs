@@ -16,6 +16,12 @@ pub trait Door: Send + Sync + 'static {
         source: Option<&SourceName>,
     ) -> Result<Grant, Refusal>;
 
+    /// The URL of the server that has this broadcast, where several share them and it is another one: the publisher is
+    /// sent there (307). Asked on POST, of who may publish.
+    async fn elsewhere(&self, _: &BroadcastId) -> Option<String> {
+        None
+    }
+
     /// The offer was good, and it is the publisher's turn: gives the broadcast's publication (creates the broadcast
     /// if the door does so). A broadcast has one for each source on air. By then a publisher that was taken over has
     /// left. Every publication given out hears `left` once.

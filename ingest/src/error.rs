@@ -7,6 +7,12 @@ pub enum Error {
     Config { setting: &'static str, reason: String },
     #[error("cannot open UDP {addr} for publishers: {source}")]
     Udp { addr: SocketAddr, source: io::Error },
-    #[error("no address to advertise: none of ingest.advertise has the address family of ingest.udp ({0})")]
-    NothingToAdvertise(SocketAddr),
+    #[error("cannot open TCP {addr} for publishers: {source} (ingest.tcp = false does without)")]
+    Tcp { addr: SocketAddr, source: io::Error },
+    #[error(
+        "no address to advertise: none of ingest.advertise has an address family of ingest.udp or ingest.tcp"
+    )]
+    NothingToAdvertise,
+    #[error("no cryptography: {0}")]
+    Crypto(String),
 }

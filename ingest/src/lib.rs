@@ -1,6 +1,6 @@
 //! WHIP in, frames out.
 //!
-//! A publisher POSTs an offer ([RFC 9725]), media comes over WebRTC on one UDP port shared by every session, and
+//! A publisher POSTs an offer ([RFC 9725]), media comes over WebRTC on one port (UDP, or TCP) shared by every session, and
 //! leaves as [`timeline::Frame`]s that carry their capture time on the server's clock.
 //!
 //! ```text
@@ -18,6 +18,7 @@ pub mod client;
 mod config;
 mod door;
 mod error;
+mod ice_servers;
 #[cfg(test)]
 mod lossy;
 mod peer;
@@ -28,13 +29,15 @@ mod sessions;
 mod turn;
 mod whip;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use timeline::BroadcastId;
 
-pub use config::{Config, Measure, RepairTime, SecondPublisher};
+pub use config::{Config, Measure, RepairTime, SecondPublisher, Tcp};
 pub use door::{Door, Grant, Left, Publication, Refusal};
 pub use error::Error;
+pub use ice_servers::IceServer;
 
 use peer::Mux;
 use sessions::{Handle, Sessions};
@@ -44,14 +47,11 @@ use sessions::{Handle, Sessions};
 pub struct Ingest(Arc<whip::Shared>);
 
 impl Ingest {
-    /// Opens the UDP port that every session shares.
+    /// Opens the ports that every session shares.
     pub async fn bind(config: Config, door: Arc<dyn Door>) -> Result<Ingest, Error> {
         config.check()?;
-        let mux = Mux::bind(config.udp).await.map_err(|source| Error::Udp {
-            addr: config.udp,
-            source,
-        })?;
-        let candidates = sdp::Candidates::new(&config, mux.local_addr())?;
+        let mux = Mux::bind(&config.udp, config.tcp.addresses()).await?;
+        let candidates = sdp::Candidates::new(&config, mux.udp(), mux.tcp().to_vec())?;
         let sessions = Sessions::new(config.max_sessions, config.second_publisher);
         Ok(Ingest(Arc::new(whip::Shared {
             config,
@@ -67,8 +67,13 @@ impl Ingest {
         whip::router(self.0.clone())
     }
 
-    pub fn udp_port(&self) -> u16 {
-        self.0.mux.local_addr().port()
+    /// Where media comes in.
+    pub fn udp(&self) -> Vec<SocketAddr> {
+        self.0.mux.udp()
+    }
+
+    pub fn tcp(&self) -> &[SocketAddr] {
+        self.0.mux.tcp()
     }
 
     /// Closes the broadcast's sessions, and waits until their frames are over.

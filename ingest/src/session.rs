@@ -20,6 +20,7 @@ use crate::peer::{Event, Feedback, Inbox, Label, Report};
 use crate::rtp::{Packet, Picture, Repair};
 use crate::sdp::{Format, Media};
 use crate::sessions::{Handle, Sessions};
+use crate::turn::Introduction;
 use crate::{Config, Left, Publication};
 
 use early::EarlyReports;
@@ -101,6 +102,14 @@ impl Session {
             told_heard,
             left: Left::Lost,
         }
+    }
+
+    /// What streams said of themselves before it was their turn.
+    pub fn introduced(mut self, introductions: Vec<Introduction>) -> Self {
+        for (packet, label) in introductions {
+            self.routes.route(packet, Some(&label));
+        }
+        self
     }
 
     pub async fn run(mut self) {

@@ -13,7 +13,7 @@ use crate::{Grant, Left, SecondPublisher};
 
 use table::{Claim, Table};
 
-pub(crate) use handle::Handle;
+pub(crate) use handle::{Generation, Handle};
 
 /// What a session is for: no two are on air with the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -5,24 +5,40 @@
 use std::time::{Duration, Instant};
 
 use crate::Left;
-use crate::peer::{Event, Inbox};
+use crate::peer::{Event, Inbox, Label};
+use crate::rtp::Packet;
 use crate::sessions::Handle;
 
 /// How often it is looked whether they still send.
 const TICK: Duration = Duration::from_secs(1);
+/// As many as the tap reads once.
+const MAX_INTRODUCTIONS: usize = 64;
+
+/// A packet with which a stream said what it is. None of its later ones does.
+pub(crate) type Introduction = (Packet, Box<Label>);
 
 /// Waits. An error says how the session ended instead.
-pub(crate) async fn wait(handle: &Handle, inbox: &mut Inbox, silence: Duration) -> Result<(), Left> {
+pub(crate) async fn wait(
+    handle: &Handle,
+    inbox: &mut Inbox,
+    silence: Duration,
+) -> Result<Vec<Introduction>, Left> {
     tracing::info!("waits for its turn");
     let dropped = metrics::counter!("lectern_ingest_queued_packets_dropped_total", "broadcast" => handle.place.broadcast.as_str().to_owned());
+    let mut introductions = Vec::new();
     let mut tick = tokio::time::interval(TICK);
     loop {
         tokio::select! {
             biased;
             how = handle.asked() => return Err(how),
-            () = handle.turn() => return Ok(()),
+            () = handle.turn() => return Ok(introductions),
             event = inbox.events.recv() => match event {
-                Some(Event::Packet { .. }) => dropped.increment(1),
+                Some(Event::Packet { packet, label, .. }) => {
+                    dropped.increment(1);
+                    if let Some(label) = label && introductions.len() < MAX_INTRODUCTIONS {
+                        introductions.push((packet, label));
+                    }
+                }
                 Some(Event::Report(_) | Event::Connected) => {}
                 Some(Event::Gone) | None => return Err(Left::Lost),
             },

@@ -5,12 +5,14 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use axum::http::{StatusCode, header};
+use axum::extract::Request;
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use ingest::client::{self, Error};
@@ -18,7 +20,7 @@ use ingest::{Config, Door, Grant, Ingest, Left, Publication, Refusal, RepairTime
 use timeline::feed::{Consumer, Policy, Producer, Record};
 use timeline::{BroadcastId, Codec, Frame, MediaTime, SourceName, Span, Timeline, Track, TrackId, WallTime};
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +41,8 @@ struct Server {
     url: String,
     ingest: Ingest,
     publications: mpsc::UnboundedReceiver<Arc<OnAir>>,
+    /// How many were answered well.
+    patches: Arc<watch::Sender<usize>>,
 }
 
 struct OnAir {
@@ -122,12 +126,32 @@ impl Server {
     async fn start(config: Config) -> Self {
         let (sender, publications) = mpsc::unbounded_channel();
         let ingest = Ingest::bind(config, Arc::new(TwoTokens(sender))).await.unwrap();
-        let http = serve(ingest.router()).await;
+        let patches = Arc::new(watch::Sender::new(0));
+        let count = patches.clone();
+        let counted = from_fn(move |request: Request, next: Next| {
+            let count = count.clone();
+            async move {
+                let is_patch = request.method() == Method::PATCH;
+                let answer = next.run(request).await;
+                if is_patch && answer.status().is_success() {
+                    count.send_modify(|n| *n += 1);
+                }
+                answer
+            }
+        });
+        let http = serve(ingest.router().layer(counted)).await;
         Server {
             url: format!("http://{http}/whip/algebra-1"),
             ingest,
             publications,
+            patches,
         }
+    }
+
+    /// Waits until ICE was restarted.
+    async fn restarted(&self) {
+        let mut patches = self.patches.subscribe();
+        soon(patches.wait_for(|n| *n > 0)).await.unwrap();
     }
 
     async fn on_air(&mut self) -> Arc<OnAir> {
@@ -261,7 +285,7 @@ async fn serve(router: axum::Router) -> SocketAddr {
 fn loopback() -> Config {
     // Nothing is lost here: on a busy machine packets may be late all the same.
     Config {
-        udp: "127.0.0.1:0".parse().unwrap(),
+        udp: vec!["127.0.0.1:0".parse().unwrap()],
         repair_ms: RepairTime::Ms(2_000),
         ..Config::default()
     }
@@ -391,7 +415,7 @@ async fn what_is_lost_is_sent_again() {
         ..loopback()
     };
     let mut server = Server::start(config).await;
-    relay.run(SocketAddr::from(([127, 0, 0, 1], server.ingest.udp_port())));
+    relay.run(SocketAddr::from(([127, 0, 0, 1], server.ingest.udp()[0].port())));
     let lecturer = Lecturer::publish(&server.url, TOKEN);
     let on_air = server.on_air().await;
     let (video, _) = watch(&mut on_air.frames(), 60).await;
@@ -441,6 +465,36 @@ async fn a_connection_that_the_server_closes_is_lost() {
     );
     other.stop.cancel();
     other.outcome().await.unwrap();
+}
+
+/// The path breaks long enough for ICE to give it up; the session is the same afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_broke_is_mended() {
+    let relay = Relay::bind().await;
+    let mut server = Server::start(Config {
+        advertise_port: Some(relay.port()),
+        silence_s: 60,
+        ..loopback()
+    })
+    .await;
+    relay.run(SocketAddr::from(([127, 0, 0, 1], server.ingest.udp()[0].port())));
+    let lecturer = Lecturer::publish(&server.url, TOKEN);
+    let on_air = server.on_air().await;
+    let (mut frames, mut codecs) = (on_air.frames(), HashMap::new());
+    frame(&mut frames, &mut codecs).await;
+    relay.cut.store(true, Ordering::Relaxed);
+    server.restarted().await;
+    relay.cut.store(false, Ordering::Relaxed);
+    let mended = SystemTime::now();
+    // Pictures that were captured afterwards.
+    let mut pictures = 0;
+    while pictures < 20 {
+        let (codec, picture) = frame(&mut frames, &mut codecs).await;
+        pictures += usize::from(codec.is_video() && on_air.wall(picture.at) > WallTime::from(mended));
+    }
+    lecturer.stop.cancel();
+    lecturer.outcome().await.unwrap();
+    assert_eq!(on_air.left().await, Left::Deleted, "the session of before");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -567,6 +621,8 @@ async fn an_answer_that_is_no_sdp_is_refused_and_its_resource_deleted() {
 /// A UDP path between a publisher and the server that loses media.
 struct Relay {
     front: Arc<UdpSocket>,
+    /// Nothing gets through.
+    cut: Arc<AtomicBool>,
     lost: Arc<AtomicUsize>,
     repairs: Arc<AtomicUsize>,
 }
@@ -576,6 +632,7 @@ impl Relay {
         let front = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
         Relay {
             front,
+            cut: Arc::default(),
             lost: Arc::default(),
             repairs: Arc::default(),
         }
@@ -596,6 +653,7 @@ impl Relay {
 
     fn run(&self, server: SocketAddr) {
         let (front, lost, repairs) = (self.front.clone(), self.lost.clone(), self.repairs.clone());
+        let cut = self.cut.clone();
         tokio::spawn(async move {
             let back = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             let (mut there, mut here) = (vec![0; 2048], vec![0; 2048]);
@@ -608,6 +666,9 @@ impl Relay {
                         let is_video = n > 200 && (128..192).contains(&there[0]);
                         media += usize::from(is_video);
                         repairs.fetch_add(usize::from(is_video && there[1] & 0x7f == 97), Ordering::Relaxed);
+                        if cut.load(Ordering::Relaxed) {
+                            continue;
+                        }
                         if is_video && media % 20 == 19 {
                             lost.fetch_add(1, Ordering::Relaxed);
                         } else {
@@ -615,7 +676,7 @@ impl Relay {
                         }
                     }
                     Ok((n, _)) = back.recv_from(&mut here) => {
-                        if let Some(publisher) = publisher {
+                        if let Some(publisher) = publisher && !cut.load(Ordering::Relaxed) {
                             let _ = front.send_to(&here[..n], publisher).await;
                         }
                     }

@@ -21,6 +21,10 @@ const OFFER: &str = "v=0\r\no=rtc 1 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=grou
     a=fmtp:96 profile-level-id=42e01f;packetization-mode=1;level-asymmetry-allowed=1\r\n\
     a=setup:actpass\r\na=ice-ufrag:AbCd\r\na=ice-pwd:0123456789012345678901\r\n";
 
+const CANDIDATES: &str = "a=ice-ufrag:AbCd\r\na=ice-pwd:0123456789012345678901\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n\
+    a=candidate:1 1 udp 2113937151 127.0.0.1 50000 typ host\r\na=candidate:2 1 udp 1 a.local 1 typ host\r\n\
+    a=candidate:3 1 sctp 1 127.0.0.1 1 typ host\r\na=end-of-candidates\r\n";
+
 const SDP: (&str, &str) = ("content-type", "application/sdp");
 const FRAGMENT: (&str, &str) = ("content-type", "application/trickle-ice-sdpfrag");
 
@@ -50,11 +54,15 @@ async fn an_offer_is_answered() {
     let lines: Vec<&str> = answer.body.lines().collect();
     assert_eq!(lines[0], "v=0");
     let candidates: Vec<&&str> = lines.iter().filter(|l| l.starts_with("a=candidate:")).collect();
-    let own = format!(
+    let udp = format!(
         "a=candidate:1 1 udp 2130706431 127.0.0.1 {} typ host",
-        ingest.udp_port()
+        ingest.udp()[0].port()
     );
-    assert_eq!(candidates, [&own.as_str()]);
+    let tcp = format!(
+        "a=candidate:2 1 tcp 1520435199 127.0.0.1 {} typ host tcptype passive",
+        ingest.tcp()[0].port()
+    );
+    assert_eq!(candidates, [&udp.as_str(), &tcp.as_str()]);
     assert!(lines.contains(&"a=recvonly") && !lines.contains(&"a=sendonly"));
     assert!(answer.body.contains("stereo=1;sprop-stereo=1"));
     assert!(answer.body.contains("a=rtpmap:96 H264/90000"));
@@ -197,7 +205,7 @@ async fn bodies_that_are_not_offers() {
 }
 
 #[tokio::test]
-async fn trickle_is_taken_and_restarts_are_not() {
+async fn trickle_is_taken() {
     let (ingest, _) = ingest(Config::default()).await;
     let router = ingest.router();
     let answer = post(&router, "/whip/algebra", OFFER).await;
@@ -205,35 +213,96 @@ async fn trickle_is_taken_and_restarts_are_not() {
         answer.header("location").to_owned(),
         answer.header("etag").to_owned(),
     );
-    let fragment = "a=ice-ufrag:AbCd\r\na=ice-pwd:0123456789012345678901\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n\
-        a=candidate:1 1 udp 2113937151 127.0.0.1 50000 typ host\r\na=candidate:2 1 udp 1 a.local 1 typ host\r\n\
-        a=candidate:3 1 sctp 1 127.0.0.1 1 typ host\r\na=end-of-candidates\r\n";
     for headers in [
         &[FRAGMENT][..],
         &[FRAGMENT, ("if-match", &etag)],
         &[FRAGMENT, ("if-match", "*")],
+        &[FRAGMENT, ("if-match", "\"*\"")],
     ] {
-        let answer = patch(&router, &location, headers, fragment).await;
+        let answer = patch(&router, &location, headers, CANDIDATES).await;
         assert_eq!(
             (answer.status.as_u16(), &*answer.body, answer.header("etag")),
             (204, "", "")
         );
     }
     let wrong = [FRAGMENT, ("if-match", "\"another\"")];
-    assert_eq!(patch(&router, &location, &wrong, fragment).await.status, 412);
+    assert_eq!(patch(&router, &location, &wrong, CANDIDATES).await.status, 412);
     let json = [("content-type", "application/json")];
     assert_eq!(patch(&router, &location, &json, "{}").await.status, 415);
     assert_eq!(patch(&router, &location, &[FRAGMENT], "{}").await.status, 400);
-    let restart = fragment.replace("AbCd", "WxYz");
-    let answer = patch(&router, &location, &[FRAGMENT], &restart).await;
-    assert_eq!(answer.status, 422);
-    assert!(answer.problem().contains("ICE restart"));
     assert_eq!(delete(&router, &location).await, 200, "the session lived on");
     assert_eq!(
-        patch(&router, &location, &[FRAGMENT], fragment).await.status,
+        patch(&router, &location, &[FRAGMENT], CANDIDATES).await.status,
         404,
         "now it is over"
     );
+}
+
+#[tokio::test]
+async fn ice_is_restarted() {
+    let (ingest, door) = ingest(Config::default()).await;
+    let router = ingest.router();
+    let answer = post(&router, "/whip/algebra", OFFER).await;
+    let (location, first) = (answer.header("location"), answer.header("etag"));
+    let value = |sdp: &str, name: &str| {
+        let line = sdp
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("a={name}:")));
+        line.unwrap_or_default().to_owned()
+    };
+    let restart = CANDIDATES.replace("AbCd", "WxYz");
+    assert_eq!(patch(&router, location, &[FRAGMENT], &restart).await.status, 428);
+    let wrong = [FRAGMENT, ("if-match", "\"another\"")];
+    assert_eq!(patch(&router, location, &wrong, &restart).await.status, 412);
+    let right = [FRAGMENT, ("if-match", first)];
+    let short = restart.replace("0123456789012345678901", "short");
+    assert_eq!(patch(&router, location, &right, &short).await.status, 400);
+    assert_eq!(
+        patch(&router, location, &right, CANDIDATES).await.status,
+        204,
+        "what failed changed nothing"
+    );
+
+    let restarted = patch(&router, location, &right, &restart).await;
+    assert_eq!(restarted.status, 200, "{}", restarted.body);
+    assert_eq!(
+        restarted.header("content-type"),
+        "application/trickle-ice-sdpfrag"
+    );
+    let second = restarted.header("etag");
+    assert!(second.starts_with('"') && second != first);
+    for name in ["ice-ufrag", "ice-pwd"] {
+        assert_ne!(value(&restarted.body, name), value(&answer.body, name), "{name}");
+    }
+    assert!(value(&restarted.body, "ice-pwd").len() >= 22);
+    let candidates = |sdp: &str| {
+        sdp.lines()
+            .filter(|l| l.contains("candidate"))
+            .map(String::from)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(candidates(&restarted.body), candidates(&answer.body));
+    assert_eq!(value(&restarted.body, "mid"), "0");
+
+    assert_eq!(
+        patch(&router, location, &right, &restart).await.status,
+        412,
+        "that ETag is of the generation before"
+    );
+    assert_eq!(
+        patch(&router, location, &[FRAGMENT], &restart).await.status,
+        204,
+        "the credentials are those of now: candidates"
+    );
+    for any in ["*", "\"*\""] {
+        let again = restart.replace("WxYz", &format!("Q{}", any.len()).repeat(3));
+        let any = [FRAGMENT, ("if-match", any)];
+        assert_eq!(patch(&router, location, &any, &again).await.status, 200);
+    }
+    assert!(door.on_air("algebra").left.borrow().is_empty());
+    let end = [GOOD, ("if-match", first)];
+    let gone = request(&router, Method::DELETE, location, &end, b"").await;
+    assert_eq!(gone.status, 200, "a DELETE has no condition");
 }
 
 #[tokio::test]
@@ -276,6 +345,63 @@ async fn what_any_page_may_ask() {
             request(&router, Method::PUT, path, &[GOOD], b"").await.status,
             405
         );
+    }
+}
+
+#[tokio::test]
+async fn ice_servers_are_told_to_publishers() {
+    let server = |json: &str| serde_json::from_str(json).unwrap();
+    let (ingest, _) = ingest(Config {
+        ice_servers: vec![
+            server(r#"{"urls": ["stun:stun.test:3478"]}"#),
+            server(r#"{"urls": ["turn:turn.test", "turns:turn.test"], "secret": "north"}"#),
+        ],
+        ..Config::default()
+    })
+    .await;
+    let router = ingest.router();
+    let links = |answer: &Answer| {
+        let links = answer.headers.get_all("link").iter();
+        links
+            .map(|link| link.to_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let created = post(&router, "/whip/algebra", OFFER).await;
+    let told = links(&created);
+    assert_eq!(told.len(), 3, "one header each: {told:?}");
+    assert_eq!(told[0], "<stun:stun.test:3478>; rel=\"ice-server\"");
+    assert!(told[1].starts_with("<turn:turn.test>; rel=\"ice-server\"; username=\""));
+    assert!(
+        told[1].contains(":good\"; credential=\"") && told[1].ends_with("; credential-type=\"password\"")
+    );
+    assert!(created.header("access-control-expose-headers").contains("Link"));
+
+    let options = async |headers: &[(&str, &str)]| {
+        let answer = request(&router, Method::OPTIONS, "/whip/algebra", headers, b"").await;
+        assert_eq!(answer.status, 204);
+        links(&answer)
+    };
+    assert_eq!(options(&[]).await, told[..1], "a preflight");
+    assert_eq!(options(&[("authorization", "Bearer bad")]).await, told[..1]);
+    assert_eq!(options(&[GOOD]).await.len(), 3);
+}
+
+#[tokio::test]
+async fn who_comes_to_the_wrong_server_is_sent_to_the_right_one() {
+    let (ingest, _) = ingest(Config::default()).await;
+    let router = ingest.router();
+    let sent = post(&router, "/whip/elsewhere?source=screen&takeover=true", OFFER).await;
+    assert_eq!(sent.status, 307);
+    assert_eq!(
+        sent.header("location"),
+        "https://two.test/whip/elsewhere?source=screen&takeover=true"
+    );
+    let nobody = request(&router, Method::POST, "/whip/elsewhere", &[SDP], b"").await;
+    assert_eq!(nobody.status, 401, "who may not publish is not told where");
+    for method in [Method::PATCH, Method::DELETE] {
+        let headers = [GOOD, FRAGMENT];
+        let answer = request(&router, method, "/whip/elsewhere/any", &headers, b"a=mid:0\r\n").await;
+        assert_eq!(answer.status, 404, "only a POST is");
     }
 }
 

@@ -7,12 +7,13 @@ mod support;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
+use axum::http::Method;
 use bytes::Bytes;
-use ingest::{Config, Left, SecondPublisher};
+use ingest::{Config, Left, SecondPublisher, Tcp};
 use rtc::rtp::codec::h264::H264Payloader;
 use rtc::rtp::packetizer::Payloader;
 use support::publisher::{AUDIO, Publisher, VIDEO, Wish};
-use support::{GOOD, Listener, OnAir, PATIENCE, SECOND, delete, ingest, post_as};
+use support::{GOOD, Listener, OnAir, PATIENCE, SECOND, delete, ingest, post_as, request};
 use timeline::feed::Record;
 use timeline::{Codec, Frame, Track, TrackId, WallTime};
 
@@ -45,7 +46,10 @@ impl Lecture {
     }
 
     async fn connect(bearer: (&str, &str), router: &Router, path: &str) -> Self {
-        let publisher = Publisher::connect_as(bearer, router, path).await;
+        Lecture::of(Publisher::connect_as(bearer, router, path).await)
+    }
+
+    fn of(publisher: Publisher) -> Self {
         let (payloader, sequence) = (H264Payloader::default(), 65_500);
         Lecture {
             publisher,
@@ -426,6 +430,121 @@ async fn two_sources_share_one_line() {
         sources,
         expected.map(|(source, codec)| (source.to_owned(), codec))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_moves_to_another_network() {
+    let (ingest, door) = ingest(Config::default()).await;
+    let (router, on_air) = (ingest.router(), door.on_air("algebra"));
+    let mut listener = on_air.listen();
+    let mut lecture = Lecture::begin(&router, "/whip/algebra").await;
+    lecture.run(0..5).await;
+    let mut heard = Heard::until(&mut listener, |h| h.pictures.len() == 5).await;
+    let mut etag = lecture.publisher.etag.clone();
+    for pictures in [5..120, 120..250] {
+        etag = lecture
+            .publisher
+            .restart(&router, &etag)
+            .await
+            .header("etag")
+            .to_owned();
+        let before = heard.pictures.len();
+        heard = tokio::select! {
+            heard = heard.on(&mut listener, |h| h.pictures.len() > before) => heard,
+            () = lecture.run(pictures) => panic!("nothing was heard again"),
+        };
+    }
+    heard.pictures.iter().for_each(|frame| _ = number(frame));
+    assert_eq!(heard.tracks.len(), 2, "the same tracks");
+    assert!(on_air.left.borrow().is_empty(), "and the same session");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_that_leads_nowhere_is_followed_by_one_that_does() {
+    let (ingest, door) = ingest(Config::default()).await;
+    let (router, on_air) = (ingest.router(), door.on_air("algebra"));
+    let mut listener = on_air.listen();
+    let mut lecture = Lecture::begin(&router, "/whip/algebra").await;
+    lecture.run(0..5).await;
+    let heard = Heard::until(&mut listener, |h| h.pictures.len() == 5).await;
+    // Somebody asks for it and is never heard of again.
+    let lost = "a=ice-ufrag:Nowhere\r\na=ice-pwd:0123456789012345678901\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n";
+    let headers = [
+        GOOD,
+        ("content-type", "application/trickle-ice-sdpfrag"),
+        ("if-match", "*"),
+    ];
+    let location = lecture.publisher.location.clone();
+    let answer = request(&router, Method::PATCH, &location, &headers, lost.as_bytes()).await;
+    assert_eq!(answer.status, 200);
+    lecture.publisher.restart(&router, answer.header("etag")).await;
+    tokio::select! {
+        _ = heard.on(&mut listener, |h| h.pictures.len() > 5) => {}
+        () = lecture.run(5..250) => panic!("nothing was heard again"),
+    };
+    assert!(on_air.left.borrow().is_empty());
+}
+
+/// All there is where UDP is not let out.
+#[tokio::test(flavor = "multi_thread")]
+async fn media_comes_over_tcp() {
+    let (ingest, door) = ingest(Config {
+        udp: Vec::new(),
+        tcp: Tcp::At(vec!["127.0.0.1:0".parse().unwrap()]),
+        ..Config::default()
+    })
+    .await;
+    let (router, on_air) = (ingest.router(), door.on_air("algebra"));
+    let mut listener = on_air.listen();
+    let (mut publisher, offer) = Publisher::offer_over(Vec::new(), vec!["127.0.0.1:0"]).await;
+    let answer = post_as(GOOD, &router, "/whip/algebra", &offer).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    assert!(!answer.body.contains(" udp "), "{}", answer.body);
+    publisher.answered(&answer).await;
+    let mut lecture = Lecture::of(publisher);
+    lecture.is_heard().await;
+    lecture.start = WallTime::from(SystemTime::now()).unix_nanos();
+    lecture.run(0..40).await;
+    let heard = Heard::until(&mut listener, |h| h.pictures.len() == 40).await;
+    assert_eq!(
+        heard.pictures.iter().map(number).collect::<Vec<_>>(),
+        (0..40).collect::<Vec<_>>()
+    );
+    lecture.publisher.connection.close().await.unwrap();
+    assert_eq!(on_air.has_left(1).await, [Left::Lost]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn media_comes_over_ipv6() {
+    let (ingest, door) = ingest(Config {
+        udp: vec!["[::1]:0".parse().unwrap()],
+        ..Config::default()
+    })
+    .await;
+    let (router, on_air) = (ingest.router(), door.on_air("algebra"));
+    let mut listener = on_air.listen();
+    let (mut publisher, offer) = Publisher::offer_over(vec!["[::1]:0"], Vec::new()).await;
+    let answer = post_as(GOOD, &router, "/whip/algebra", &offer).await;
+    assert!(answer.body.contains(" ::1 "), "{}", answer.body);
+    publisher.answered(&answer).await;
+    let mut lecture = Lecture::of(publisher);
+    lecture.is_heard().await;
+    lecture.run(0..5).await;
+    Heard::until(&mut listener, |h| h.pictures.len() == 5).await;
+}
+
+/// The answers of a port that is bound to every address leave from the one they were asked at: 127.0.0.2 is not what
+/// the system would choose.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_come_from_where_they_were_asked() {
+    let (ingest, _door) = ingest(Config {
+        udp: vec!["0.0.0.0:0".parse().unwrap(), "[::]:0".parse().unwrap()],
+        advertise: vec!["127.0.0.2".parse().unwrap()],
+        ..Config::default()
+    })
+    .await;
+    let mut lecture = Lecture::begin(&ingest.router(), "/whip/algebra").await;
+    lecture.run(0..5).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

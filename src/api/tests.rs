@@ -35,6 +35,7 @@ impl World {
             broadcasts: broadcasts.clone(),
             create_on_publish: true,
             defaults,
+            owners: None,
         });
         let record = data.path().join("rooms.db");
         let rooms = chat::Rooms::open(chat::Config::default(), &record, archive, doors)

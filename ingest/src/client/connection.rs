@@ -1,12 +1,13 @@
 //! The publisher's side of the WebRTC connection.
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::{NackResponderBuilder, Registry, Slot};
 use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::configuration::RTCOfferOptions;
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
 use rtc::peer_connection::configuration::setting_engine::{SettingEngine, SettingEngineBuilder};
 use rtc::peer_connection::sdp::RTCSessionDescription;
@@ -31,6 +32,7 @@ use super::reports::{Sender, SenderReports};
 use super::rtp::Packetizer;
 use super::{Config, Error};
 use crate::peer::{ICE_CHECKS, ICE_CHECKS_EVERY, codecs};
+use crate::sdp::{self, Fragment};
 
 /// Constrained baseline as everyone names it; what the pictures really are, their SPS says.
 const H264_PROFILE: &str = "42e01f";
@@ -48,13 +50,14 @@ const GATHERING: Duration = Duration::from_secs(2);
 const CONNECTING: Duration = Duration::from_secs(15);
 
 /// Which session that was, the caller knows.
-const LOST: Error = Error::Lost { session: None };
+pub(super) const LOST: Error = Error::Lost { session: None };
 
 pub struct Connection {
     peer: Arc<dyn PeerConnection>,
+    here: Here,
     tracks: [Track; 2],
     state: watch::Receiver<RTCPeerConnectionState>,
-    gathered: watch::Receiver<bool>,
+    gathered: Arc<watch::Sender<bool>>,
     keyframe_wanted: Arc<Notify>,
 }
 
@@ -64,6 +67,24 @@ struct Track {
     ssrc: u32,
     local: Arc<TrackLocalStaticRTP>,
     transceiver: Arc<dyn RtpTransceiver>,
+}
+
+/// The address that it sends from. The stack asks again when it restarts.
+#[derive(Clone)]
+struct Here(Arc<Mutex<IpAddr>>);
+
+impl Here {
+    fn get(&self) -> IpAddr {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ToSocketAddrs for Here {
+    type Iter = std::iter::Once<SocketAddr>;
+
+    fn to_socket_addrs(&self) -> std::io::Result<Self::Iter> {
+        Ok(std::iter::once(SocketAddr::new(self.get(), 0)))
+    }
 }
 
 impl Connection {
@@ -77,7 +98,7 @@ impl Connection {
         ];
         let keyframe_wanted = Arc::new(Notify::new());
         let (state, state_seen) = watch::channel(RTCPeerConnectionState::New);
-        let (gathered, gathered_seen) = watch::channel(false);
+        let gathered = Arc::new(watch::Sender::new(false));
         let senders = plans
             .iter()
             .map(|plan| Sender::new(plan.ssrc, plan.clock))
@@ -93,6 +114,7 @@ impl Connection {
             urls: vec![url.clone()],
             ..Default::default()
         });
+        let here = Here(Arc::new(Mutex::new(address)));
         let peer: Arc<dyn PeerConnection> = Arc::new(
             PeerConnectionBuilder::new()
                 .with_configuration(
@@ -103,8 +125,11 @@ impl Connection {
                 .with_media_engine(media_engine()?)
                 .with_setting_engine(settings())
                 .with_interceptor_registry(registry)
-                .with_handler(Arc::new(Handler { state, gathered }))
-                .with_udp_addrs(vec![SocketAddr::new(address, 0)])
+                .with_handler(Arc::new(Handler {
+                    state,
+                    gathered: gathered.clone(),
+                }))
+                .with_udp_addrs(vec![here.clone()])
                 .build()
                 .await
                 .map_err(Error::webrtc)?,
@@ -116,21 +141,62 @@ impl Connection {
         ];
         Ok(Connection {
             peer,
+            here,
             tracks,
             state: state_seen,
-            gathered: gathered_seen,
+            gathered,
             keyframe_wanted,
         })
     }
 
     /// The offer, with its candidates.
     pub async fn offer(&self) -> Result<String, Error> {
-        let offer = self.peer.create_offer(None).await.map_err(Error::webrtc)?;
+        self.describe(None).await
+    }
+
+    /// Begins a restart of ICE, from this address: an offer that goes by other credentials. The path there was is given up.
+    pub async fn restart(&self, address: IpAddr) -> Result<String, Error> {
+        *self.here.0.lock().unwrap_or_else(PoisonError::into_inner) = address;
+        let restart = RTCOfferOptions { ice_restart: true };
+        self.describe(Some(restart)).await
+    }
+
+    /// Ends the restart: the server goes by what this says now. Returns when media can flow again.
+    pub async fn restarted(&self, theirs: &Fragment) -> Result<(), Error> {
+        let (Some(ufrag), Some(password)) = (&theirs.ufrag, &theirs.password) else {
+            return Err(Error::BadAnswer("a restart without credentials".into()));
+        };
+        let before = self.peer.remote_description().await;
+        let before = before.ok_or_else(|| Error::WebRtc("no answer".into()))?;
+        let candidates = theirs.candidates.iter();
+        let candidates: String = candidates
+            .map(|(_, candidate)| format!("a={candidate}\r\n"))
+            .collect();
+        self.accept(sdp::renamed(&before.sdp, ufrag, password) + &candidates)
+            .await?;
+        match tokio::time::timeout(
+            CONNECTING,
+            self.becomes(|state| state == RTCPeerConnectionState::Connected),
+        )
+        .await
+        {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Error::NoConnection(CONNECTING)),
+        }
+    }
+
+    pub fn address(&self) -> IpAddr {
+        self.here.get()
+    }
+
+    async fn describe(&self, options: Option<RTCOfferOptions>) -> Result<String, Error> {
+        self.gathered.send_replace(false);
+        let offer = self.peer.create_offer(options).await.map_err(Error::webrtc)?;
         self.peer
             .set_local_description(offer)
             .await
             .map_err(Error::webrtc)?;
-        let mut gathered = self.gathered.clone();
+        let mut gathered = self.gathered.subscribe();
         // Late or not at all: the server learns of an address when it is heard from there.
         let _ = tokio::time::timeout(GATHERING, gathered.wait_for(|gathered| *gathered)).await;
         let local = self.peer.local_description().await;
@@ -160,11 +226,19 @@ impl Connection {
         })
     }
 
-    /// Resolves when the connection is gone.
-    pub async fn lost(&self) -> Error {
+    /// Resolves when the path to the server is gone, and perhaps the server.
+    pub async fn broken(&self) {
+        self.becomes(is_over).await;
+    }
+
+    async fn becomes(&self, wanted: impl Fn(RTCPeerConnectionState) -> bool) {
         let mut state = self.state.clone();
-        let _ = state.wait_for(|state| is_over(*state)).await;
-        LOST
+        let _ = state.wait_for(|state| wanted(*state)).await;
+    }
+
+    /// The server could not know that it wants one.
+    pub fn want_keyframe(&self) {
+        self.keyframe_wanted.notify_one();
     }
 
     /// Resolves when the server has asked for a keyframe since the last call.
@@ -308,6 +382,8 @@ fn settings() -> SettingEngine {
     SettingEngineBuilder::new()
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_ice_connection_attempts(Some(ICE_CHECKS_EVERY), Some(ICE_CHECKS))
+        // Another network has other addresses.
+        .with_discard_local_candidates_during_ice_restart(true)
         // A server on this machine is published to as well.
         .with_include_loopback_candidate(true)
         .build()
@@ -325,7 +401,7 @@ fn is_over(state: RTCPeerConnectionState) -> bool {
 /// Called by the stack's driver: nothing here may wait.
 struct Handler {
     state: watch::Sender<RTCPeerConnectionState>,
-    gathered: watch::Sender<bool>,
+    gathered: Arc<watch::Sender<bool>>,
 }
 
 #[async_trait::async_trait]

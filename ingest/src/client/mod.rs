@@ -12,14 +12,18 @@ mod resource;
 mod rtp;
 mod source;
 
+use std::future::Future;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use timeline::{Timeline, feed};
 use tokio_util::sync::CancellationToken;
 
-use connection::Connection;
+use connection::{Connection, LOST};
 use resource::{Endpoint, Resource};
 use source::Source;
+
+use crate::sdp;
 
 pub use error::Error;
 
@@ -64,11 +68,28 @@ pub async fn publish(config: Config, feed: feed::Consumer, stop: CancellationTok
         fault = source.discard() => return Err(fault),
     };
     let outcome = tokio::select! {
-        outcome = publication.run(&mut source) => outcome.map_err(|e| publication.named(e)),
+        outcome = publication.run(&endpoint, &mut source) => outcome.map_err(|e| publication.named(e)),
         () = stop.cancelled() => Ok(()),
     };
     publication.close(&endpoint).await;
     outcome
+}
+
+/// How often the route to the server is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// Between two tries while there is no network.
+const RETRY: Duration = Duration::from_millis(500);
+/// A server takes us for gone about then: a new session is quicker.
+const RESTART: Duration = Duration::from_secs(20);
+
+/// Tries again while there is no network.
+async fn until_reached<T, F: Future<Output = Result<T, Error>>>(attempt: impl Fn() -> F) -> Result<T, Error> {
+    loop {
+        match attempt().await {
+            Err(Error::Unreachable { .. }) => tokio::time::sleep(RETRY).await,
+            outcome => return outcome,
+        }
+    }
 }
 
 /// A connection and what stands for it at the server.
@@ -89,20 +110,66 @@ impl Publication {
         Ok(publication)
     }
 
-    async fn run(&self, source: &mut Source) -> Result<(), Error> {
+    async fn run(&self, endpoint: &Endpoint, source: &mut Source) -> Result<(), Error> {
         let mut sending = tokio::select! {
             connected = self.connection.connected() => connected?,
             fault = source.discard() => return Err(fault),
         };
         source.request_keyframe();
+        let follow = self.follow(endpoint);
+        tokio::pin!(follow);
         loop {
             tokio::select! {
-                lost = self.connection.lost() => return Err(lost),
+                lost = &mut follow => return Err(lost),
                 () = self.connection.keyframe_wanted() => source.request_keyframe(),
                 frame = source.next() => match frame? {
                     Some((codec, frame)) => sending.send(codec, &frame).await?,
                     None => return Ok(()),
                 },
+            }
+        }
+    }
+
+    /// Goes with the network: a path that broke, or an address that is another, is mended by a restart of ICE. Resolves
+    /// when that does not help.
+    async fn follow(&self, endpoint: &Endpoint) -> Error {
+        loop {
+            tokio::select! {
+                () = self.connection.broken() => {}
+                () = self.moved(endpoint) => {}
+            }
+            if !self.resource.restarts() {
+                return LOST;
+            }
+            tracing::warn!("the network changed; restarting ICE");
+            match tokio::time::timeout(RESTART, self.restart(endpoint)).await {
+                Ok(Ok(())) => self.connection.want_keyframe(),
+                Ok(Err(error)) => {
+                    tracing::warn!("ICE could not be restarted: {error}");
+                    return LOST;
+                }
+                Err(_) => return LOST,
+            }
+        }
+    }
+
+    async fn restart(&self, endpoint: &Endpoint) -> Result<(), Error> {
+        let address = until_reached(|| endpoint.local_address()).await?;
+        let offer = self.connection.restart(address).await?;
+        let fragment = sdp::fragment_of(&offer);
+        let theirs = until_reached(|| endpoint.restart(&self.resource, fragment.clone())).await?;
+        self.connection.restarted(&theirs).await
+    }
+
+    /// Resolves when packets to the server leave from another address than they did.
+    async fn moved(&self, endpoint: &Endpoint) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            // Without a network there is nowhere to go.
+            if let Ok(address) = endpoint.local_address().await
+                && address != self.connection.address()
+            {
+                return;
             }
         }
     }

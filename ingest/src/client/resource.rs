@@ -2,20 +2,23 @@
 //! ends.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Once;
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use super::{Config, Error};
+use crate::sdp::Fragment;
 
 /// As long as OBS waits.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// A load balancer sends a publisher on once; more than a few is a loop.
 const MAX_REDIRECTS: usize = 4;
+
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 /// An answer is a few kilobytes.
 const MAX_BODY: usize = 256 * 1024;
@@ -31,9 +34,24 @@ pub struct Endpoint {
 #[derive(Debug)]
 pub struct Resource {
     url: Url,
+    /// What a restart of ICE refers to. Servers that know none give none.
+    etag: Mutex<Option<HeaderValue>>,
 }
 
 impl Resource {
+    fn of(url: Url, response: &Response) -> Self {
+        let etag = Mutex::new(response.headers().get(ETAG).cloned());
+        Resource { url, etag }
+    }
+
+    pub fn restarts(&self) -> bool {
+        self.etag().is_some()
+    }
+
+    fn etag(&self) -> Option<HeaderValue> {
+        self.etag.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The server's name for the session: the end of its path.
     pub fn session(&self) -> Option<String> {
         let last = self.url.path_segments()?.next_back()?;
@@ -112,9 +130,7 @@ impl Endpoint {
     }
 
     async fn created(&self, url: &Url, response: Response) -> Result<(Resource, String), Error> {
-        let resource = Resource {
-            url: location(url, &response)?,
-        };
+        let resource = Resource::of(location(url, &response)?, &response);
         match answer(response).await {
             Ok(answer) => Ok((resource, answer)),
             Err(e) => {
@@ -123,6 +139,33 @@ impl Endpoint {
                 Err(e)
             }
         }
+    }
+
+    /// Asks for a restart of ICE; brings the server's new credentials.
+    pub async fn restart(&self, resource: &Resource, fragment: String) -> Result<Fragment, Error> {
+        let url = &resource.url;
+        let any = HeaderValue::from_static("*");
+        // One whose answer was lost may have changed the ETag.
+        for etag in [resource.etag().unwrap_or(any.clone()), any] {
+            let request = self
+                .request(Method::PATCH, url)
+                .header(CONTENT_TYPE, FRAGMENT)
+                .header(IF_MATCH, etag)
+                .body(fragment.clone());
+            let response = request.send().await.map_err(|e| unreachable(url, reason(&e)))?;
+            match response.status() {
+                StatusCode::PRECONDITION_FAILED => continue,
+                StatusCode::OK => {
+                    let etag = response.headers().get(ETAG).cloned();
+                    *resource.etag.lock().unwrap_or_else(PoisonError::into_inner) = etag;
+                    let fragment = answer(response).await?;
+                    return Fragment::parse(&fragment)
+                        .map_err(|_| Error::BadAnswer("a restart is answered with an SDP fragment".into()));
+                }
+                _ => return Err(refusal(response).await),
+            }
+        }
+        Err(Error::BadAnswer("no ETag will do for a restart".into()))
     }
 
     pub async fn delete(&self, resource: &Resource) -> Result<(), Error> {

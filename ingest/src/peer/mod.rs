@@ -6,10 +6,14 @@
 //! RTX is taken apart and asks again for what has come) and our own idea of when a publisher is gone.
 
 pub(crate) mod codecs;
+mod listen;
 mod mux;
 mod roaming;
 mod stun;
 mod tap;
+mod tcp;
+mod udp;
+mod view;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,7 +37,7 @@ use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::rtp::Packet;
-use crate::sdp::Offer;
+use crate::sdp::{self, Offer};
 
 pub(crate) use mux::Mux;
 pub(crate) use tap::{Label, Report};
@@ -85,7 +89,9 @@ pub(crate) struct Peer {
     connection: Arc<dyn PeerConnection>,
     feedback: mpsc::Sender<Feedback>,
     vitals: Arc<Vitals>,
-    _route: mux::Route,
+    route: view::Route,
+    /// The offer as it stands: a restart of ICE repeats it under other names.
+    offer: Mutex<String>,
 }
 
 /// What a session receives.
@@ -117,8 +123,7 @@ impl Peer {
             track: Mutex::default(),
             gathered: Mutex::new(Some(gathered)),
         });
-        let credentials = stun::Credentials::random();
-        let route = mux.route(credentials.clone());
+        let route = mux.route();
         let (engine, registry) = codecs::for_offer(offer).map_err(stack)?;
         let registry = registry
             .with(tap::SLOT, tap::tap(events, vitals.clone(), offer.labels))
@@ -127,11 +132,11 @@ impl Peer {
             PeerConnectionBuilder::new()
                 .with_configuration(RTCConfigurationBuilder::default().build())
                 .with_media_engine(engine)
-                .with_setting_engine(settings(&credentials))
+                .with_setting_engine(settings())
                 .with_interceptor_registry(registry)
                 .with_handler(handler.clone())
                 .with_runtime(route.runtime())
-                .with_udp_addrs(vec![route.placeholder()])
+                .with_udp_addrs(route.placeholders())
                 .build()
                 .await
                 .map_err(stack)?,
@@ -141,7 +146,8 @@ impl Peer {
             connection: connection.clone(),
             feedback,
             vitals: vitals.clone(),
-            _route: route,
+            route,
+            offer: Mutex::new(offer.sdp.clone()),
         };
         let answer = peer.negotiate(offer, gathering).await?;
         tokio::spawn(attend(connection, handler, wanted));
@@ -156,7 +162,6 @@ impl Peer {
     }
 
     async fn negotiate(&self, offer: &Offer, gathering: oneshot::Receiver<()>) -> Result<String, PeerError> {
-        let refused = |error: ::webrtc::error::Error| PeerError::Offer(error.to_string());
         for media in &offer.media {
             let kind = match media.codec.is_video() {
                 true => RtpCodecKind::Video,
@@ -172,22 +177,52 @@ impl Peer {
                 .await
                 .map_err(stack)?;
         }
-        let remote = RTCSessionDescription::offer(offer.sdp.clone()).map_err(refused)?;
-        self.connection
-            .set_remote_description(remote)
-            .await
-            .map_err(refused)?;
-        let answer = self.connection.create_answer(None).await.map_err(refused)?;
-        self.connection
-            .set_local_description(answer)
-            .await
-            .map_err(refused)?;
+        self.respond(&offer.sdp).await?;
         // Its own candidates are replaced: late or failed gathering changes nothing.
         let _ = tokio::time::timeout(GATHERING, gathering).await;
         let local = self.connection.local_description().await;
         local
             .map(|d| d.sdp)
             .ok_or_else(|| PeerError::Stack("no answer".into()))
+    }
+
+    /// Answers an offer, and is found by what the answer says from now on. Gives our ICE credentials.
+    async fn respond(&self, offer: &str) -> Result<(String, String), PeerError> {
+        let refused = |error: ::webrtc::error::Error| PeerError::Offer(error.to_string());
+        let remote = RTCSessionDescription::offer(offer.to_owned()).map_err(refused)?;
+        self.connection
+            .set_remote_description(remote)
+            .await
+            .map_err(refused)?;
+        let answer = self.connection.create_answer(None).await.map_err(refused)?;
+        let named = |name| sdp::value(&answer.sdp, name).map(str::to_owned);
+        let (Some(ufrag), Some(password)) = (named("ice-ufrag"), named("ice-pwd")) else {
+            return Err(PeerError::Stack("an answer without ICE".into()));
+        };
+        self.connection
+            .set_local_description(answer)
+            .await
+            .map_err(refused)?;
+        self.route.answers_to(stun::Credentials {
+            ufrag: ufrag.clone(),
+            password: password.clone(),
+        });
+        Ok((ufrag, password))
+    }
+
+    /// Restarts ICE (RFC 8445 §9) with the publisher's new credentials; gives ours. The stack lets go of the old
+    /// path at once: nothing is heard until a new one stands.
+    pub async fn restart(&self, ufrag: &str, password: &str) -> Result<(String, String), PeerError> {
+        let before = self.offer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let offer = sdp::renamed(&before, ufrag, password);
+        let ours = self.respond(&offer).await?;
+        *self.offer.lock().unwrap_or_else(PoisonError::into_inner) = offer;
+        Ok(ours)
+    }
+
+    /// What was offered last.
+    pub fn offer(&self) -> String {
+        self.offer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A candidate from a trickle fragment. One the stack cannot use is ignored (RFC 9725 §4.3.1).
@@ -267,10 +302,9 @@ pub(crate) const ICE_CHECKS_EVERY: Duration = Duration::from_millis(50);
 /// Checks of one pair of candidates: for two seconds, as long as any path takes.
 pub(crate) const ICE_CHECKS: u16 = 40;
 
-fn settings(credentials: &stun::Credentials) -> SettingEngine {
+fn settings() -> SettingEngine {
     SettingEngineBuilder::new()
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-        .with_ice_credentials(credentials.ufrag.clone(), credentials.password.clone())
         .with_ice_timeouts(Some(ICE_DISCONNECTED), None, None)
         .with_ice_connection_attempts(Some(ICE_CHECKS_EVERY), Some(ICE_CHECKS))
         .with_srtp_replay_protection_window(REPLAY_WINDOW)

@@ -1,45 +1,38 @@
-//! One UDP port for every session: the stack wants a socket per connection and gets views of the one.
+//! The ports that all sessions share: the stack wants a socket per connection and gets views of these.
 //!
 //! A datagram belongs to the session whose ufrag a STUN binding request names, if it proves the password; from
 //! then on everything from that address does. So nobody can steer a session's traffic, or fill the table,
 //! without the session's secret.
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
-use std::future::Future;
-use std::io::{self, IoSliceMut};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::Pin;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ::webrtc::runtime::{
-    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime,
-    TokioRuntime, Transmit,
-};
 use bytes::Bytes;
-use rtc::crypto::RTCCryptoProvider;
-use tokio::net::UdpSocket;
+use rtc::crypto::{RTCCrypto, RTCCryptoProvider};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::listen::Ports;
 use super::roaming::Roaming;
 use super::stun::{BindingRequest, Credentials};
+use super::udp;
+use super::view::Route;
+use crate::Error;
 
-/// An idle machine loses nothing during 100 ms at 300 Mbit/s.
-const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 /// The longest datagram looked at; WebRTC keeps below 1,500.
-const MAX_DATAGRAM: usize = 2048;
-/// Per session: a second of 20 Mbit/s, for a stack that is busy.
+pub(super) const MAX_DATAGRAM: usize = 2048;
+/// Per session and family: a second of 20 Mbit/s, for a stack that is busy.
 const QUEUE: usize = 2048;
 /// Addresses of one publisher that are remembered: it has a handful, and leaves old ones behind when it moves
 /// between networks.
 const MAX_ADDRESSES: usize = 16;
 
 pub(crate) struct Mux {
-    socket: Arc<UdpSocket>,
-    local: SocketAddr,
+    udp: Vec<udp::Socket>,
+    tcp: Vec<SocketAddr>,
     table: Mutex<Table>,
     crypto: Arc<dyn RTCCryptoProvider>,
     stop: CancellationToken,
@@ -47,115 +40,171 @@ pub(crate) struct Mux {
 
 #[derive(Default)]
 struct Table {
-    by_ufrag: HashMap<String, Session>,
-    by_address: HashMap<SocketAddr, (String, Queue)>,
+    next: u64,
+    sessions: HashMap<u64, Session>,
+    /// A session has one, and another after each restart of ICE.
+    by_ufrag: HashMap<String, (u64, String)>,
+    by_address: HashMap<SocketAddr, Known>,
 }
 
+pub(super) type Datagrams = mpsc::Receiver<(SocketAddr, Bytes)>;
 type Queue = mpsc::Sender<(SocketAddr, Bytes)>;
 
 struct Session {
-    password: String,
-    queue: Queue,
+    v4: Queue,
+    v6: Queue,
     /// Oldest first.
     addresses: VecDeque<SocketAddr>,
     roaming: Roaming,
 }
 
+/// An address that has proved whose it is.
+struct Known {
+    session: u64,
+    way: Way,
+}
+
+/// How an address is reached. (One that comes over UDP and over TCP has whichever way it proved last.)
+#[derive(Clone)]
+pub(super) enum Way {
+    Udp {
+        socket: usize,
+        /// Which of our addresses it sends to.
+        to: Option<IpAddr>,
+    },
+    Tcp(mpsc::Sender<Bytes>),
+}
+
+impl Way {
+    fn is(&self, other: &Way) -> bool {
+        match (self, other) {
+            (Way::Udp { socket, to }, Way::Udp { socket: s, to: t }) => (socket, to) == (s, t),
+            (Way::Tcp(one), Way::Tcp(other)) => one.same_channel(other),
+            _ => false,
+        }
+    }
+}
+
 impl Mux {
-    pub async fn bind(addr: SocketAddr) -> io::Result<Arc<Mux>> {
-        let socket = UdpSocket::bind(addr).await?;
-        enlarge(&socket);
-        let crypto = rtc::crypto::default_provider().map_err(|e| io::Error::other(e.to_string()))?;
-        let local = socket.local_addr()?;
-        let stop = CancellationToken::new();
-        let mux = Mux {
-            socket: Arc::new(socket),
-            local,
+    /// Opens the ports. Without `tcp` it is open where UDP is.
+    pub async fn bind(udp: &[SocketAddr], tcp: Option<&[SocketAddr]>) -> Result<Arc<Mux>, Error> {
+        let crypto = rtc::crypto::default_provider().map_err(|e| Error::Crypto(e.to_string()))?;
+        let Ports { udp, tcp } = Ports::open(udp, tcp)?;
+        let mux = Arc::new(Mux {
+            udp,
+            tcp: tcp.iter().map(|listener| listener.local).collect(),
             table: Mutex::default(),
             crypto,
-            stop,
-        };
-        let mux = Arc::new(mux);
-        tokio::spawn(receive(
-            Arc::downgrade(&mux),
-            mux.socket.clone(),
-            mux.stop.clone(),
-        ));
+            stop: CancellationToken::new(),
+        });
+        for (n, socket) in mux.udp.iter().enumerate() {
+            tokio::spawn(receive(Arc::downgrade(&mux), n, socket.clone(), mux.stop.clone()));
+        }
+        for listener in tcp {
+            tokio::spawn(listener.accept(Arc::downgrade(&mux), mux.stop.clone()));
+        }
         Ok(mux)
     }
 
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local
+    /// Where it listens.
+    pub fn udp(&self) -> Vec<SocketAddr> {
+        self.udp.iter().map(|socket| socket.local).collect()
     }
 
-    /// A place for one more session.
-    pub(super) fn route(self: &Arc<Self>, credentials: Credentials) -> Route {
-        Route {
-            mux: self.clone(),
-            credentials,
-        }
+    pub fn tcp(&self) -> &[SocketAddr] {
+        &self.tcp
     }
 
-    fn dispatch(&self, from: SocketAddr, datagram: &[u8]) {
-        let Some(queue) = self.queue_of(from, datagram) else {
-            metrics::counter!("lectern_ingest_datagrams_unknown_total").increment(1);
-            return;
+    pub(super) fn has_ipv6(&self) -> bool {
+        self.udp().iter().chain(&self.tcp).any(SocketAddr::is_ipv6)
+    }
+
+    /// A place for one more session. What comes for it over IPv4 and IPv6 comes apart.
+    pub(super) fn route(self: &Arc<Self>) -> Route {
+        let ((v4, from_v4), (v6, from_v6)) = (mpsc::channel(QUEUE), mpsc::channel(QUEUE));
+        let mut table = self.table();
+        table.next += 1;
+        let id = table.next;
+        let session = Session {
+            v4,
+            v6,
+            addresses: VecDeque::new(),
+            roaming: Roaming::default(),
         };
-        let from = self.came_from(from, datagram);
+        table.sessions.insert(id, session);
+        Route::new(self.clone(), id, from_v4, from_v6)
+    }
+
+    /// The session is found by these credentials from now on, and by no others.
+    pub(super) fn answers_to(&self, session: u64, credentials: Credentials) {
+        let mut table = self.table();
+        table.by_ufrag.retain(|_, (id, _)| *id != session);
+        // After a restart of ICE the stack chooses a pair anew.
+        if let Some(session) = table.sessions.get_mut(&session) {
+            session.roaming = Roaming::default();
+        }
+        table
+            .by_ufrag
+            .insert(credentials.ufrag, (session, credentials.password));
+    }
+
+    pub(super) fn forget(&self, session: u64) {
+        let mut table = self.table();
+        table.sessions.remove(&session);
+        table.by_ufrag.retain(|_, (id, _)| *id != session);
+        table.by_address.retain(|_, known| known.session != session);
+    }
+
+    /// A datagram from anybody. False if it is nobody's.
+    pub(super) fn received(&self, from: SocketAddr, way: Way, datagram: &[u8]) -> bool {
+        let to = self.table().assign(from, way, datagram, self.crypto.crypto());
+        self.hand(to, datagram)
+    }
+
+    /// A datagram from an address that is known.
+    pub(super) fn forward(&self, from: SocketAddr, datagram: &[u8]) -> bool {
+        let to = self.table().came_from(from, datagram);
+        self.hand(to, datagram)
+    }
+
+    fn hand(&self, to: Option<(SocketAddr, Queue)>, datagram: &[u8]) -> bool {
+        let Some((from, queue)) = to else {
+            metrics::counter!("lectern_ingest_datagrams_unknown_total").increment(1);
+            return false;
+        };
         // UDP has nobody to push back to; the loss is repaired or counted like any other.
         if queue.try_send((from, Bytes::copy_from_slice(datagram))).is_err() {
             metrics::counter!("lectern_ingest_datagrams_dropped_total").increment(1);
         }
+        true
     }
 
-    fn queue_of(&self, from: SocketAddr, datagram: &[u8]) -> Option<Queue> {
-        let mut table = self.table();
-        // An address may come back for another session (a NAT that reuses its port): a check says so.
-        if let Some(request) = BindingRequest::parse(datagram)
-            && table
-                .by_address
-                .get(&from)
-                .is_none_or(|(ufrag, _)| ufrag != request.ufrag)
-        {
-            let Table { by_ufrag, by_address } = &mut *table;
-            let session = by_ufrag.get_mut(request.ufrag)?;
-            if !request.is_authentic(&session.password, self.crypto.crypto()) {
-                return None;
+    /// Never waits: the sockets remember one waiting task only, and a lost datagram is no error.
+    pub(super) fn send(&self, session: u64, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        let (to, way) = self.table().way_to(session, to);
+        match way {
+            Some(Way::Tcp(connection)) => {
+                if connection.try_send(Bytes::copy_from_slice(datagram)).is_err() {
+                    metrics::counter!("lectern_ingest_datagrams_dropped_total").increment(1);
+                }
+                Ok(())
             }
-            session.addresses.push_back(from);
-            if session.addresses.len() > MAX_ADDRESSES
-                && let Some(oldest) = session.addresses.pop_front()
-                && by_address
-                    .get(&oldest)
-                    .is_some_and(|(ufrag, _)| ufrag == request.ufrag)
-            {
-                by_address.remove(&oldest);
-            }
-            by_address.insert(from, (request.ufrag.to_owned(), session.queue.clone()));
-            return Some(session.queue.clone());
+            Some(Way::Udp { socket, to: from }) => self.udp[socket].send(to, from, datagram),
+            // Not heard from yet: a candidate that it told.
+            None => match self.udp.iter().find(|s| s.local.is_ipv4() == to.is_ipv4()) {
+                Some(socket) => socket.send(to, None, datagram),
+                None => Ok(()),
+            },
         }
-        table.by_address.get(&from).map(|(_, queue)| queue.clone())
     }
 
-    /// What the stack is told of where this came from.
-    fn came_from(&self, from: SocketAddr, datagram: &[u8]) -> SocketAddr {
+    /// A TCP connection is over.
+    pub(super) fn hung_up(&self, from: SocketAddr) {
         let mut table = self.table();
-        let Table { by_ufrag, by_address } = &mut *table;
-        let session = by_address
-            .get(&from)
-            .and_then(|(ufrag, _)| by_ufrag.get_mut(ufrag));
-        session.map_or(from, |session| {
-            session.roaming.came_from(from, datagram, Instant::now())
-        })
-    }
-
-    /// Where what the stack sends to this address is to go.
-    fn is_at(&self, ufrag: &str, address: SocketAddr) -> SocketAddr {
-        let table = self.table();
-        table
-            .by_ufrag
-            .get(ufrag)
-            .map_or(address, |session| session.roaming.is_at(address))
+        let is_over = |known: &Known| matches!(&known.way, Way::Tcp(queue) if queue.is_closed());
+        if table.by_address.get(&from).is_some_and(is_over) {
+            table.by_address.remove(&from);
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -170,199 +219,72 @@ impl Drop for Mux {
     }
 }
 
-fn enlarge(socket: &UdpSocket) {
-    let socket = socket2::SockRef::from(socket);
-    let granted = socket
-        .set_recv_buffer_size(RECEIVE_BUFFER)
-        .and_then(|()| socket.recv_buffer_size());
-    match granted {
-        Ok(granted) if granted >= RECEIVE_BUFFER => {}
-        Ok(granted) => tracing::warn!(
-            granted,
-            wanted = RECEIVE_BUFFER,
-            "small UDP receive buffer: bursts of media may be lost (raise net.core.rmem_max)"
-        ),
-        Err(error) => tracing::warn!(%error, "cannot enlarge the UDP receive buffer"),
-    }
-}
-
-async fn receive(mux: Weak<Mux>, socket: Arc<UdpSocket>, stop: CancellationToken) {
-    let mut buffer = vec![0; MAX_DATAGRAM];
-    loop {
-        let received = tokio::select! {
-            () = stop.cancelled() => return,
-            received = socket.recv_from(&mut buffer) => received,
-        };
-        let Some(mux) = mux.upgrade() else { return };
-        match received {
-            Ok((len, from)) => mux.dispatch(from, &buffer[..len]),
-            // ICMP answers to what we sent surface here; the socket stays good.
-            Err(error) => tracing::debug!(%error, "UDP"),
-        }
-    }
-}
-
-/// One session's share of the socket. Gives its place back when dropped.
-pub(super) struct Route {
-    mux: Arc<Mux>,
-    credentials: Credentials,
-}
-
-impl Route {
-    pub fn runtime(&self) -> Arc<dyn Runtime> {
-        Arc::new(View {
-            mux: self.mux.clone(),
-            credentials: self.credentials.clone(),
-        })
-    }
-
-    /// The stack binds a socket before it asks the runtime to wrap it; this one is closed again at once, and
-    /// only its address stays as a name.
-    pub fn placeholder(&self) -> SocketAddr {
-        match self.mux.local {
-            SocketAddr::V4(_) => (Ipv4Addr::LOCALHOST, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::LOCALHOST, 0).into(),
-        }
-    }
-}
-
-impl Drop for Route {
-    fn drop(&mut self) {
-        let mut table = self.mux.table();
-        table.by_ufrag.remove(&self.credentials.ufrag);
-        table
-            .by_address
-            .retain(|_, (ufrag, _)| *ufrag != self.credentials.ufrag);
-    }
-}
-
-/// Tokio, but every UDP socket is the shared one.
-struct View {
-    mux: Arc<Mux>,
-    credentials: Credentials,
-}
-
-impl fmt::Debug for View {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("View").field(&self.credentials).finish()
-    }
-}
-
-impl Runtime for View {
-    fn wrap_udp_socket(&self, placeholder: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        let (queue, received) = mpsc::channel(QUEUE);
-        let session = Session {
-            password: self.credentials.password.clone(),
-            queue,
-            addresses: VecDeque::new(),
-            roaming: Roaming::default(),
-        };
-        self.mux
-            .table()
-            .by_ufrag
-            .insert(self.credentials.ufrag.clone(), session);
-        let local = placeholder.local_addr()?;
-        Ok(Arc::new(Share {
-            local,
-            mux: Arc::downgrade(&self.mux),
-            ufrag: self.credentials.ufrag.clone(),
-            socket: self.mux.socket.clone(),
-            received: Mutex::new(received),
-        }))
-    }
-
-    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
-        TokioRuntime.spawn(future)
-    }
-
-    fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
-        TokioRuntime.wrap_tcp_listener(listener)
-    }
-
-    fn connect_tcp<'a>(
-        &'a self,
-        addr: SocketAddr,
-    ) -> Pin<Box<dyn Future<Output = io::Result<Arc<dyn AsyncTcpStream>>> + Send + 'a>> {
-        TokioRuntime.connect_tcp(addr)
-    }
-
-    fn resolve_host<'a>(
-        &'a self,
-        host: &'a str,
-    ) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>> {
-        TokioRuntime.resolve_host(host)
-    }
-
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
-        TokioRuntime.sleep(duration)
-    }
-
-    fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
-        TokioRuntime.interval(period)
-    }
-
-    fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
-        TokioRuntime.block_on(future);
-    }
-
-    fn name(&self) -> &'static str {
-        "tokio, one UDP port"
-    }
-}
-
-struct Share {
-    local: SocketAddr,
-    mux: Weak<Mux>,
-    ufrag: String,
-    socket: Arc<UdpSocket>,
-    received: Mutex<mpsc::Receiver<(SocketAddr, Bytes)>>,
-}
-
-impl fmt::Debug for Share {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Share").field(&self.ufrag).finish()
-    }
-}
-
-impl AsyncUdpSocket for Share {
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.local)
-    }
-
-    /// Never waits: the shared socket remembers one waiting task only, and a lost datagram is no error.
-    fn poll_send(&self, _: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        let mux = self.mux.upgrade();
-        let to = mux.map_or(transmit.destination, |mux| {
-            mux.is_at(&self.ufrag, transmit.destination)
-        });
-        match self.socket.try_send_to(transmit.contents, to) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                Poll::Ready(Ok(transmit.contents.len()))
+impl Table {
+    /// Whose datagram this is, and where the stack is to believe that it came from.
+    fn assign(
+        &mut self,
+        from: SocketAddr,
+        way: Way,
+        datagram: &[u8],
+        crypto: &dyn RTCCrypto,
+    ) -> Option<(SocketAddr, Queue)> {
+        // An address may come back for another session (a NAT that reuses its port), or another way: a check says so.
+        if let Some(request) = BindingRequest::parse(datagram) {
+            let (session, password) = self.by_ufrag.get(request.ufrag)?;
+            let (session, known) = (*session, self.by_address.get(&from));
+            if known.is_none_or(|known| known.session != session || !known.way.is(&way)) {
+                if !request.is_authentic(password, crypto) {
+                    return None;
+                }
+                self.join(session, from, way);
             }
-            sent => Poll::Ready(sent),
         }
+        self.came_from(from, datagram)
     }
 
-    fn poll_recv(
-        &self,
-        cx: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-        meta: &mut [RecvMeta],
-    ) -> Poll<io::Result<usize>> {
-        let (Some(buffer), Some(meta)) = (buffers.first_mut(), meta.first_mut()) else {
-            return Poll::Ready(Ok(0));
+    fn came_from(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<(SocketAddr, Queue)> {
+        let session = self.sessions.get_mut(&self.by_address.get(&from)?.session)?;
+        let from = session.roaming.came_from(from, datagram, Instant::now());
+        let queue = if from.is_ipv4() { &session.v4 } else { &session.v6 };
+        Some((from, queue.clone()))
+    }
+
+    /// Where what the stack sends to this address is to go, and how.
+    fn way_to(&self, session: u64, to: SocketAddr) -> (SocketAddr, Option<Way>) {
+        let to = self.sessions.get(&session).map_or(to, |s| s.roaming.is_at(to));
+        (to, self.by_address.get(&to).map(|known| known.way.clone()))
+    }
+
+    fn join(&mut self, id: u64, from: SocketAddr, way: Way) {
+        let Table {
+            sessions, by_address, ..
+        } = self;
+        let Some(session) = sessions.get_mut(&id) else {
+            return;
         };
-        let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((from, datagram)) = std::task::ready!(received.poll_recv(cx)) else {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        };
-        let len = datagram.len().min(buffer.len());
-        buffer[..len].copy_from_slice(&datagram[..len]);
-        *meta = RecvMeta::default();
-        meta.addr = from;
-        meta.len = len;
-        meta.stride = len.max(1);
-        Poll::Ready(Ok(1))
+        session.addresses.retain(|known| *known != from);
+        session.addresses.push_back(from);
+        if session.addresses.len() > MAX_ADDRESSES
+            && let Some(oldest) = session.addresses.pop_front()
+            && by_address.get(&oldest).is_some_and(|known| known.session == id)
+        {
+            by_address.remove(&oldest);
+        }
+        by_address.insert(from, Known { session: id, way });
+    }
+}
+
+async fn receive(mux: Weak<Mux>, n: usize, socket: udp::Socket, stop: CancellationToken) {
+    let received = socket.receive(|from, to, datagram| {
+        if let Some(mux) = mux.upgrade()
+            && datagram.len() <= MAX_DATAGRAM
+        {
+            mux.received(from, Way::Udp { socket: n, to }, datagram);
+        }
+    });
+    tokio::select! {
+        () = stop.cancelled() => {}
+        over = received => tracing::error!(?over, "the UDP port is gone"),
     }
 }
 
@@ -370,63 +292,82 @@ impl AsyncUdpSocket for Share {
 mod tests {
     use super::*;
     use crate::peer::stun;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+    use tokio::net::UdpSocket;
 
     async fn mux() -> Arc<Mux> {
-        Mux::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap()
+        Mux::bind(&[(Ipv4Addr::LOCALHOST, 0).into()], None).await.unwrap()
     }
 
-    fn session(mux: &Arc<Mux>) -> (Route, Credentials, Arc<dyn AsyncUdpSocket>) {
-        let credentials = Credentials::random();
-        let route = mux.route(credentials.clone());
-        let placeholder = std::net::UdpSocket::bind(route.placeholder()).unwrap();
-        let share = route.runtime().wrap_udp_socket(placeholder).unwrap();
-        (route, credentials, share)
+    struct Session {
+        route: Route,
+        credentials: Credentials,
+        v4: Datagrams,
+        _v6: Datagrams,
+    }
+
+    fn session(mux: &Arc<Mux>) -> Session {
+        let (route, credentials) = (mux.route(), Credentials::random());
+        route.answers_to(credentials.clone());
+        let (v4, v6) = route.datagrams();
+        Session {
+            route,
+            credentials,
+            v4,
+            _v6: v6,
+        }
     }
 
     fn check(credentials: &Credentials) -> Vec<u8> {
         stun::tests::binding_request(&format!("{}:theirs", credentials.ufrag), &credentials.password)
     }
 
-    async fn heard(share: &Arc<dyn AsyncUdpSocket>) -> Vec<u8> {
-        let mut buffer = [0; MAX_DATAGRAM];
-        let (len, _) = share.recv_from(&mut buffer).await.unwrap();
-        buffer[..len].to_vec()
+    fn way() -> Way {
+        Way::Udp { socket: 0, to: None }
     }
 
     #[tokio::test]
     async fn an_address_belongs_to_who_proves_it() {
         let mux = mux().await;
-        let (_route, credentials, share) = session(&mux);
+        let mut session = session(&mux);
         let publisher = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        publisher.connect(mux.local_addr()).await.unwrap();
+        publisher.connect(mux.udp()[0]).await.unwrap();
         let forged = Credentials {
             password: "guessed".into(),
-            ..credentials.clone()
+            ..session.credentials.clone()
         };
         publisher.send(b"\x80media from nobody").await.unwrap();
         publisher.send(&check(&forged)).await.unwrap();
-        publisher.send(&check(&credentials)).await.unwrap();
+        publisher.send(&check(&session.credentials)).await.unwrap();
         publisher.send(b"\x80media").await.unwrap();
+        let (from, first) = session.v4.recv().await.unwrap();
         assert_eq!(
-            heard(&share).await,
-            check(&credentials),
+            first,
+            check(&session.credentials),
             "nothing before it came through"
         );
-        assert_eq!(heard(&share).await, b"\x80media");
+        assert_eq!(session.v4.recv().await.unwrap().1, b"\x80media"[..]);
+        mux.send(1, from, b"answer").unwrap();
+        let mut answer = [0; 16];
+        assert_eq!(publisher.recv(&mut answer).await.unwrap(), 6);
     }
 
     #[tokio::test]
     async fn an_address_may_move_to_another_session() {
         let mux = mux().await;
-        let ((first, one, _), (_second, two, share)) = (session(&mux), session(&mux));
+        let (first, mut second) = (session(&mux), session(&mux));
         let from = "127.0.0.1:9".parse().unwrap();
-        mux.dispatch(from, &check(&one));
-        mux.dispatch(from, &check(&two));
-        mux.dispatch(from, b"\x80media");
-        assert_eq!(heard(&share).await, check(&two));
-        assert_eq!(heard(&share).await, b"\x80media");
-        drop(first);
-        assert!(!mux.table().by_ufrag.contains_key(&one.ufrag));
+        for datagram in [
+            &check(&first.credentials)[..],
+            &check(&second.credentials),
+            b"\x80media",
+        ] {
+            assert!(mux.received(from, way(), datagram));
+        }
+        assert_eq!(second.v4.recv().await.unwrap().1, check(&second.credentials));
+        assert_eq!(second.v4.recv().await.unwrap().1, b"\x80media"[..]);
+        drop(first.route);
+        assert!(!mux.table().by_ufrag.contains_key(&first.credentials.ufrag));
         assert!(
             mux.table().by_address.contains_key(&from),
             "it is the second's now"
@@ -434,33 +375,60 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_session_that_restarts_is_found_by_its_new_name() {
+        let mux = mux().await;
+        let mut session = session(&mux);
+        let (old, new) = (session.credentials.clone(), Credentials::random());
+        let (here, there) = ("127.0.0.1:9".parse().unwrap(), "127.0.0.1:10".parse().unwrap());
+        assert!(mux.received(here, way(), &check(&old)));
+        session.route.answers_to(new.clone());
+        assert!(!mux.received(there, way(), &check(&old)), "it is over");
+        assert!(mux.received(there, way(), &check(&new)));
+        assert!(mux.received(here, way(), b"\x80media"), "until it has moved");
+        for expected in [&check(&old)[..], &check(&new), b"\x80media"] {
+            assert_eq!(session.v4.recv().await.unwrap().1, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn families_come_apart() {
+        let mux = mux().await;
+        let mut session = session(&mux);
+        let check = check(&session.credentials);
+        assert!(mux.received((Ipv6Addr::LOCALHOST, 9).into(), way(), &check));
+        assert!(mux.received((Ipv4Addr::LOCALHOST, 9).into(), way(), &check));
+        assert!(session.v4.recv().await.unwrap().0.is_ipv4());
+        assert!(session._v6.recv().await.unwrap().0.is_ipv6());
+        assert!(session.v4.is_empty() && session._v6.is_empty());
+    }
+
+    #[tokio::test]
     async fn a_publisher_that_moves_is_one_address_to_the_stack() {
         let mux = mux().await;
-        let (_route, credentials, share) = session(&mux);
-        let [old, new] = ["127.0.0.1:0", "127.0.0.1:0"].map(|any| std::net::UdpSocket::bind(any).unwrap());
-        let mut buffer = [0; 100];
-        for (n, publisher) in [&old, &new].into_iter().enumerate() {
-            let from = publisher.local_addr().unwrap();
-            tokio::time::sleep(Duration::from_millis(600 * n as u64)).await;
-            mux.dispatch(from, &check(&credentials));
-            mux.dispatch(from, b"\x80media");
-            let (_, checked) = share.recv_from(&mut buffer).await.unwrap();
-            let (_, came) = share.recv_from(&mut buffer).await.unwrap();
-            assert_eq!(
-                (checked, came),
-                (old.local_addr().unwrap(), old.local_addr().unwrap())
-            );
-            share.send_to(b"feedback", came).await.unwrap();
-            assert_eq!(publisher.recv(&mut buffer).unwrap(), 8);
+        let mut session = session(&mux);
+        let here: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        let there: SocketAddr = "[::1]:10".parse().unwrap();
+        for from in [here, there] {
+            assert!(mux.received(from, way(), &check(&session.credentials)));
+            assert!(mux.received(from, way(), b"\x80media"));
+            let came = [session.v4.recv().await.unwrap(), session.v4.recv().await.unwrap()];
+            assert_eq!(came.map(|(from, _)| from), [here, here]);
+            assert_eq!(mux.table().way_to(1, here).0, from);
+            // So long that it must have moved.
+            tokio::time::sleep(std::time::Duration::from_millis(600)).await;
         }
     }
 
     #[tokio::test]
     async fn addresses_are_few_and_leave_with_their_session() {
         let mux = mux().await;
-        let (route, credentials, _share) = session(&mux);
+        let session = session(&mux);
         for port in 1..100 {
-            mux.dispatch((Ipv4Addr::LOCALHOST, port).into(), &check(&credentials));
+            mux.received(
+                (Ipv4Addr::LOCALHOST, port).into(),
+                way(),
+                &check(&session.credentials),
+            );
         }
         assert_eq!(mux.table().by_address.len(), MAX_ADDRESSES);
         assert!(
@@ -469,7 +437,8 @@ mod tests {
                 .contains_key(&(Ipv4Addr::LOCALHOST, 99).into()),
             "the newest is heard"
         );
-        drop(route);
-        assert!(mux.table().by_address.is_empty() && mux.table().by_ufrag.is_empty());
+        drop(session.route);
+        let table = mux.table();
+        assert!(table.by_address.is_empty() && table.by_ufrag.is_empty() && table.sessions.is_empty());
     }
 }

@@ -1,7 +1,6 @@
 //! As much of STUN (RFC 8489) as it takes to know whose datagram this is, and that it is really theirs.
 
 use rtc::crypto::{HmacAlgorithm, RTCCrypto};
-use uuid::Uuid;
 
 const HEADER: usize = 20;
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
@@ -16,18 +15,6 @@ const TAG: usize = 20;
 pub(super) struct Credentials {
     pub ufrag: String,
     pub password: String,
-}
-
-impl Credentials {
-    /// 122 random bits each: RFC 8445 §5.3 asks for 24 and 128, and a guess of the ufrag is worth nothing
-    /// without the password.
-    pub fn random() -> Self {
-        let random = || Uuid::new_v4().simple().to_string();
-        Credentials {
-            ufrag: random(),
-            password: random(),
-        }
-    }
 }
 
 impl std::fmt::Debug for Credentials {
@@ -94,6 +81,16 @@ pub(super) mod tests {
     const SAMPLE: &str = "000100582112a442b7e7a701bc34d686fa87dfae802200105354554e207465737420636c69656e74\
         002400046e0001ff80290008932ff9b151263b36000600096576746a3a68367659202020\
         000800149aeaa70cbfd8cb56781ef2b5b2d3f249c1b571a280280004e57a3bcf";
+
+    impl Credentials {
+        pub fn random() -> Self {
+            let random = || uuid::Uuid::new_v4().simple().to_string();
+            Credentials {
+                ufrag: random(),
+                password: random(),
+            }
+        }
+    }
 
     /// A check as a publisher sends it.
     pub fn binding_request(username: &str, password: &str) -> Vec<u8> {

@@ -108,7 +108,7 @@ mod tests {
             advertise: vec!["203.0.113.7".parse().unwrap()],
             ..Config::default()
         };
-        let candidates = Candidates::new(&config, "0.0.0.0:8189".parse().unwrap()).unwrap();
+        let candidates = Candidates::new(&config, vec!["0.0.0.0:8189".parse().unwrap()], Vec::new()).unwrap();
         let answer = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\n\
             a=fmtp:111 minptime=10;stereo=0;useinbandfec=1\r\n\
             a=candidate:1 1 udp 1 127.0.0.1 4000 typ host\r\na=end-of-candidates\r\n\

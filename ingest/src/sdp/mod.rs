@@ -11,8 +11,13 @@ mod section;
 
 pub(crate) use answer::{Format, finish, formats};
 pub(crate) use candidates::{Candidates, is_reachable};
-pub(crate) use fragment::Fragment;
+pub(crate) use fragment::{Fragment, are_credentials, fragment_of, renamed, restarted};
 pub(crate) use offer::{Labels, Media, Offer, OfferError};
+
+/// The first value of `a=name:…` in a description.
+pub(crate) fn value<'a>(sdp: &'a str, name: &str) -> Option<&'a str> {
+    sdp.lines().find_map(|line| attribute(line.trim_end(), name))
+}
 
 /// The value of `a=name:value`, if this line is one.
 fn attribute<'a>(line: &'a str, name: &str) -> Option<&'a str> {

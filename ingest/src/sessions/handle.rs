@@ -1,7 +1,7 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -17,6 +17,7 @@ pub(crate) struct Handle {
     pub id: String,
     pub place: Place,
     pub peer: Arc<Peer>,
+    /// Held during a restart.
     pub ice: Mutex<Generation>,
     turn: CancellationToken,
     ask: watch::Sender<Option<Left>>,
@@ -51,11 +52,6 @@ impl Handle {
             ask: watch::Sender::new(None),
             over: CancellationToken::new(),
         }
-    }
-
-    pub fn generation(&self) -> Generation {
-        // Nothing can panic while it is held.
-        self.ice.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends the session and waits until it has. Who asks first says how it left.

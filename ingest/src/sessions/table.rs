@@ -109,6 +109,11 @@ impl Claim {
         }
     }
 
+    /// One that waits does not wait twice.
+    fn replaces_itself(&self, seated: &Seated) -> bool {
+        seated.person == self.person && self.may_replace(seated)
+    }
+
     fn may_replace(&self, seated: &Seated) -> bool {
         // Of two requests of one person the later one counts, whichever is answered first.
         seated.number < self.number
@@ -155,7 +160,7 @@ impl Seats {
                 before: Vec::new(),
             });
         };
-        let waits = |seat: &Seated| claim.takeover != Takeover::Anyone && claim.may_replace(seat);
+        let waits = |seat: &Seated| claim.replaces_itself(seat);
         if claim.may_replace(first) {
             let mut before = vec![std::mem::replace(&mut row[0], seated).id];
             // Nor do they wait any more.
@@ -319,9 +324,9 @@ mod tests {
         assert_eq!(row.0.leave(&place("main"), "a2"), Some("c2".into()));
         assert_eq!(
             row.comes("d2", "dan", Takeover::Anyone, Queue),
-            Ok((true, "c2".into())),
-            "who insists does not wait"
+            Ok((true, "c2 d1".into())),
+            "who insists does not wait, nor wait again"
         );
-        assert_eq!(row.0.waiting(), 2);
+        assert_eq!(row.0.waiting(), 1);
     }
 }

@@ -6,6 +6,7 @@ mod resource;
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -33,6 +34,27 @@ pub(crate) struct Shared {
     pub sessions: Arc<Sessions>,
 }
 
+impl Shared {
+    /// The ICE servers as Link headers, one each. What needs credentials is for publishers alone.
+    fn links(&self, person: Option<&str>) -> HeaderMap {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        let mut headers = HeaderMap::new();
+        let servers = self.config.ice_servers.iter();
+        for link in servers
+            .filter(|server| person.is_some() || server.is_open())
+            .flat_map(|server| server.links(person.unwrap_or_default(), now))
+        {
+            if let Ok(link) = HeaderValue::try_from(link) {
+                headers.append(header::LINK, link);
+            }
+        }
+        headers
+    }
+}
+
 /// Browsers' offers are 6 KB, with every codec and candidate 20.
 const MAX_BODY: usize = 64 * 1024;
 
@@ -43,7 +65,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let nothing = || async { StatusCode::NO_CONTENT };
     let endpoint = get(nothing)
         .post(publish::post)
-        .options(options)
+        .options(publish::options)
         .fallback(wrong_method);
     let resource = get(nothing)
         .patch(resource::patch)

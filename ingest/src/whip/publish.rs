@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use timeline::SourceName;
+use timeline::{BroadcastId, SourceName};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -52,6 +52,7 @@ pub(super) async fn post(
     State(shared): State<Arc<Shared>>,
     path: Result<Path<String>, PathRejection>,
     query: Result<Query<How>, QueryRejection>,
+    RawQuery(raw): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -64,30 +65,59 @@ pub(super) async fn post(
     // Who may not publish is told that first, whatever they ask for.
     let asked = source.as_ref().ok().and_then(Option::as_ref);
     let grant = shared.door.authorize(&broadcast, bearer(&headers), asked).await?;
+    if let Some(server) = shared.door.elsewhere(&broadcast).await {
+        return Ok(redirect(&server, &broadcast, raw.as_deref()));
+    }
     source?;
     let takeover = how?.takeover()?;
     check_content_type(&headers, SDP)?;
     let offer = Offer::parse(&text(body).await?)?;
+    let links = shared.links(Some(&grant.person));
     let reservation = shared.sessions.reserve(&broadcast, grant.clone(), takeover)?;
     // A task of its own: a publisher that hangs up midway leaves nothing half made, and an offer that the
     // stack trips over hurts nobody else.
-    let span = tracing::info_span!("session", %broadcast, session = reservation.id);
+    let span = tracing::info_span!("session", %broadcast, source = %grant.source, session = reservation.id);
     let begun = tokio::spawn(begin(shared, grant, offer, reservation).instrument(span));
     let (handle, answer) = begun.await.map_err(|failed| {
         tracing::error!(%failed, "the offer broke the negotiation");
         Problem::new(StatusCode::BAD_REQUEST, "the offer cannot be answered")
     })??;
-    Ok(created(&handle, answer))
+    let etag = handle.ice.lock().await.etag.clone();
+    Ok((links, created(&handle, etag, answer)).into_response())
 }
 
-fn created(handle: &Handle, answer: String) -> Response {
+/// To the server that has the broadcast (RFC 9725 §4.5): with the same method, body and token.
+fn redirect(server: &str, broadcast: &BroadcastId, query: Option<&str>) -> Response {
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let url = format!("{}/whip/{broadcast}{query}", server.trim_end_matches('/'));
+    (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, url)]).into_response()
+}
+
+/// What may be sent here, and for whoever may publish the ICE servers with what they ask for. (A browser's preflight
+/// has no token: RFC 9725 §4.6.)
+pub(super) async fn options(
+    State(shared): State<Arc<Shared>>,
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let person = match (broadcast(path), bearer(&headers)) {
+        (Ok(broadcast), Some(token)) => {
+            let grant = shared.door.authorize(&broadcast, Some(token), None).await;
+            grant.ok().map(|grant| grant.person)
+        }
+        _ => None,
+    };
+    (shared.links(person.as_deref()), super::options().await).into_response()
+}
+
+fn created(handle: &Handle, etag: String, answer: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
         (
             header::LOCATION,
             format!("/whip/{}/{}", handle.place.broadcast, handle.id),
         ),
-        (header::ETAG, handle.generation().etag),
+        (header::ETAG, etag),
     ];
     (StatusCode::CREATED, headers, answer).into_response()
 }
@@ -172,8 +202,8 @@ impl Publisher {
     async fn queue(mut self) {
         let (handle, silence) = (self.handle.clone(), self.shared.config.silence());
         match turn::wait(&handle, &mut self.inbox, silence).await {
-            Ok(()) => match self.admitted().await {
-                Ok(session) => return session.run().await,
+            Ok(introductions) => match self.admitted().await {
+                Ok(session) => return session.introduced(introductions).run().await,
                 Err(refusal) => tracing::info!(?refusal, "its turn came, but not in"),
             },
             Err(how) => {

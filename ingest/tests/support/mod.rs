@@ -20,7 +20,7 @@ use tower::ServiceExt;
 /// Everything that is awaited comes within this, on any machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Knows two people's tokens. The broadcasts `unknown`, `over` and `busy` are what they are called.
+/// Knows two people's tokens. The broadcasts `unknown`, `over`, `busy` and `elsewhere` are what they are called.
 #[derive(Default)]
 pub struct TestDoor {
     broadcasts: Mutex<HashMap<BroadcastId, Arc<OnAir>>>,
@@ -50,6 +50,10 @@ impl Door for TestDoor {
             Some("other") => Err(Refusal::Forbidden("this token is for another broadcast".into())),
             _ => Err(Refusal::Unauthorized("a token is needed".into())),
         }
+    }
+
+    async fn elsewhere(&self, broadcast: &BroadcastId) -> Option<String> {
+        (broadcast.as_str() == "elsewhere").then(|| "https://two.test/".into())
     }
 
     async fn admit(&self, broadcast: &BroadcastId, _: &Grant) -> Result<Arc<dyn Publication>, Refusal> {
@@ -125,10 +129,10 @@ impl Listener {
 
 pub async fn ingest(config: Config) -> (Ingest, Arc<TestDoor>) {
     let door = Arc::new(TestDoor::default());
-    let config = Config {
-        udp: "127.0.0.1:0".parse().unwrap(),
-        ..config
-    };
+    let mut config = config;
+    if config.udp == Config::default().udp {
+        config.udp = vec!["127.0.0.1:0".parse().unwrap()];
+    }
     (Ingest::bind(config, door.clone()).await.unwrap(), door)
 }
 

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
+use axum::http::Method;
 use bytes::Bytes;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::{Interceptor, Packet, Registry, Slot, StreamInfo, TaggedPacket};
 use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::configuration::RTCOfferOptions;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MediaEngine};
 use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
 use rtc::peer_connection::sdp::RTCSessionDescription;
+use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
@@ -30,7 +33,7 @@ use webrtc::peer_connection::{
     RTCIceGatheringState, RTCPeerConnectionState,
 };
 
-use super::{Answer, GOOD, PATIENCE, post_as};
+use super::{Answer, GOOD, PATIENCE, post_as, request};
 
 pub const VIDEO: u32 = 0x1111;
 pub const AUDIO: u32 = 0x2222;
@@ -46,6 +49,7 @@ pub enum Wish {
 pub struct Publisher {
     pub connection: Arc<dyn PeerConnection>,
     pub location: String,
+    pub etag: String,
     pub wishes: mpsc::UnboundedReceiver<Wish>,
     state: watch::Receiver<(bool, RTCPeerConnectionState)>,
     video: Arc<TrackLocalStaticRTP>,
@@ -61,6 +65,15 @@ impl Publisher {
 
     /// The same, with a second picture.
     pub async fn offer_with(a_screen: bool) -> (Self, String) {
+        Self::make(a_screen, vec!["127.0.0.1:0"], Vec::new()).await
+    }
+
+    /// From these addresses, over UDP and over TCP.
+    pub async fn offer_over(udp: Vec<&'static str>, tcp: Vec<&'static str>) -> (Self, String) {
+        Self::make(false, udp, tcp).await
+    }
+
+    async fn make(a_screen: bool, udp: Vec<&'static str>, tcp: Vec<&'static str>) -> (Self, String) {
         let (wish, wishes) = mpsc::unbounded_channel();
         let (tell, state) = watch::channel((false, RTCPeerConnectionState::New));
         let mut engine = MediaEngine::default();
@@ -73,6 +86,8 @@ impl Publisher {
         let settings = SettingEngineBuilder::new()
             .with_multicast_dns_mode(MulticastDnsMode::Disabled)
             .with_include_loopback_candidate(true)
+            // As if it had moved: its sockets are others after a restart.
+            .with_discard_local_candidates_during_ice_restart(true)
             .build();
         let connection: Arc<dyn PeerConnection> = Arc::new(
             PeerConnectionBuilder::new()
@@ -81,7 +96,8 @@ impl Publisher {
                 .with_setting_engine(settings)
                 .with_interceptor_registry(Registry::new().with(Slot::Custom(500), Ear::new(wish)))
                 .with_handler(Arc::new(State(tell)))
-                .with_udp_addrs(vec!["127.0.0.1:0"])
+                .with_udp_addrs(udp)
+                .with_tcp_addrs(tcp)
                 .build()
                 .await
                 .unwrap(),
@@ -99,6 +115,7 @@ impl Publisher {
         let mut publisher = Publisher {
             connection,
             location: String::new(),
+            etag: String::new(),
             wishes,
             state,
             video,
@@ -113,8 +130,19 @@ impl Publisher {
 
     pub async fn answered(&mut self, answer: &Answer) {
         self.location = answer.header("location").to_owned();
-        let answer = RTCSessionDescription::answer(answer.body.clone()).unwrap();
+        self.etag = answer.header("etag").to_owned();
+        let sdp = answer.body.clone();
+        let answer = RTCSessionDescription::answer(sdp.clone()).unwrap();
         self.connection.set_remote_description(answer).await.unwrap();
+        // To those of a description the stack does not connect.
+        for tcp in sdp.lines().filter(|line| line.ends_with(" tcptype passive")) {
+            let init = RTCIceCandidateInit {
+                candidate: tcp.trim_start_matches("a=").to_owned(),
+                sdp_mid: Some("0".into()),
+                ..Default::default()
+            };
+            self.connection.add_ice_candidate(init).await.unwrap();
+        }
         self.wait(|(_, state)| *state == RTCPeerConnectionState::Connected)
             .await;
     }
@@ -138,6 +166,40 @@ impl Publisher {
         assert_eq!(answer.status, 201, "{}", answer.body);
         publisher.answered(&answer).await;
         publisher
+    }
+
+    /// Comes back from other ports by a restart of ICE.
+    pub async fn restart(&mut self, router: &Router, etag: &str) -> Answer {
+        let restart = RTCOfferOptions { ice_restart: true };
+        let offer = self.connection.create_offer(Some(restart)).await.unwrap();
+        self.connection
+            .set_local_description(offer.clone())
+            .await
+            .unwrap();
+        let lines = ["a=ice-ufrag:", "a=ice-pwd:", "m=", "a=mid:"]
+            .map(|name| offer.sdp.lines().find(|line| line.starts_with(name)).unwrap());
+        let headers = [
+            GOOD,
+            ("content-type", "application/trickle-ice-sdpfrag"),
+            ("if-match", etag),
+        ];
+        let body = lines.join("\r\n") + "\r\n";
+        let answer = request(router, Method::PATCH, &self.location, &headers, body.as_bytes()).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let before = self.connection.remote_description().await.unwrap().sdp;
+        let new = |name: &str| answer.body.lines().find(|line| line.starts_with(name)).unwrap();
+        let after: String = before
+            .lines()
+            .map(|line| match line {
+                line if line.starts_with("a=ice-ufrag:") => new("a=ice-ufrag:"),
+                line if line.starts_with("a=ice-pwd:") => new("a=ice-pwd:"),
+                line => line,
+            })
+            .map(|line| format!("{line}\r\n"))
+            .collect();
+        let after = RTCSessionDescription::answer(after).unwrap();
+        self.connection.set_remote_description(after).await.unwrap();
+        answer
     }
 
     pub async fn video(&self, sequence: u16, timestamp: u32, marker: bool, payload: Bytes) {

@@ -8,6 +8,8 @@ import { WhipSession } from './whip';
 const DISCONNECTED_MS = 3_000;
 /** An answer came, but no connection: a firewall, or a server that is gone again. */
 const CONNECT_MS = 10_000;
+/** A restart of ICE is quicker than a new session, or does not help. */
+const RESTART_MS = 5_000;
 const STATS_MS = 1_000;
 /** A request without an answer may have been granted. The server finds such a session silent by then, and drops it. */
 const DOUBT_MS = 45_000;
@@ -97,7 +99,7 @@ export class Publisher extends EventTarget {
       return;
     }
     // Stopped, or begun anew, while the answer was on its way.
-    if (this.#session === session) this.#expect(session, CONNECT_MS);
+    if (this.#session === session) this.#connecting(session);
     else await this.#giveBack(session);
   }
 
@@ -113,7 +115,7 @@ export class Publisher extends EventTarget {
         this.#become('on');
         return;
       case 'disconnected':
-        this.#expect(session, DISCONNECTED_MS);
+        this.#expect(session, DISCONNECTED_MS, () => void this.#mend(session));
         return;
       case 'failed':
         this.#lost();
@@ -121,10 +123,25 @@ export class Publisher extends EventTarget {
   }
 
   /** Connected within this time, or we begin anew. */
-  #expect(session: WhipSession, withinMs: number): void {
+  #expect(session: WhipSession, withinMs: number, otherwise = () => this.#lost()): void {
     clearTimeout(this.#watch);
     if (session.connection.connectionState === 'connected') return;
-    this.#watch = setTimeout(() => this.#lost(), withinMs);
+    this.#watch = setTimeout(otherwise, withinMs);
+  }
+
+  #connecting(session: WhipSession): void {
+    if (session.hasServers) this.#expect(session, DISCONNECTED_MS, () => void this.#mend(session));
+    else this.#expect(session, CONNECT_MS);
+  }
+
+  /** The same session over another way: the network may be another. */
+  async #mend(session: WhipSession): Promise<void> {
+    this.#expect(session, RESTART_MS);
+    try {
+      await session.restart();
+    } catch {
+      if (this.#session === session && session.connection.connectionState !== 'connected') this.#lost();
+    }
   }
 
   #lost(): void {

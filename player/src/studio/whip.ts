@@ -1,6 +1,7 @@
 /** A WHIP client (RFC 9725): one session, from the offer to the DELETE. */
 import { Problem, ask } from '../api';
-import { trickleFragment, type Candidate } from '../core/sdp';
+import { iceServers } from '../core/ice-servers';
+import { restartFragment, restartedAnswer, trickleFragment, type Candidate } from '../core/sdp';
 
 /** Candidates of this machine are there at once; what takes longer is trickled. */
 const GATHER_MS = 300;
@@ -22,6 +23,9 @@ export class WhipSession {
   #resource: string | null = null;
   #etag: string | null = null;
   #waiting: Candidate[] = [];
+  #restarting = false;
+  /** The server named STUN or TURN servers, which a restart would use. */
+  hasServers = false;
 
   /** Both media are offered even where one has no track yet: it can come later without a new offer. */
   constructor(
@@ -55,8 +59,32 @@ export class WhipSession {
     if (!location) throw new Problem(502, 'The server gave no address for the session.', null);
     this.#resource = new URL(location, response.url).href;
     this.#etag = response.headers.get('ETag');
+    // The offer went without them: they help where the direct way does not, by a restart.
+    const servers = iceServers(response.headers.get('Link'));
+    this.hasServers = servers.length > 0;
+    if (this.hasServers) this.connection.setConfiguration({ bundlePolicy: 'max-bundle', iceServers: servers });
     await this.connection.setRemoteDescription({ type: 'answer', sdp: await response.text() });
     await this.#limit();
+    void this.#trickle();
+  }
+
+  /** Finds a new way to the server, over another network or a TURN server (RFC 9725 §4.3.3). Rejects where it cannot be asked for. */
+  async restart(): Promise<void> {
+    const [resource, answer] = [this.#resource, this.connection.remoteDescription?.sdp];
+    if (!resource || !this.#etag || answer === undefined || this.#restarting) throw new Error('ICE cannot be restarted now');
+    this.#restarting = true;
+    try {
+      this.connection.restartIce();
+      await this.connection.setLocalDescription();
+      await gathered(this.connection, GATHER_MS);
+      this.#waiting = [];
+      const headers = { ...this.#headers('application/trickle-ice-sdpfrag'), 'If-Match': this.#etag };
+      const response = await ask(resource, { method: 'PATCH', headers, body: restartFragment(this.#offer) });
+      this.#etag = response.headers.get('ETag');
+      await this.connection.setRemoteDescription({ type: 'answer', sdp: restartedAnswer(answer, await response.text()) });
+    } finally {
+      this.#restarting = false;
+    }
     void this.#trickle();
   }
 
@@ -97,7 +125,7 @@ export class WhipSession {
 
   #found(candidate: Candidate): void {
     this.#waiting.push(candidate);
-    if (this.#resource) void this.#trickle();
+    if (this.#resource && !this.#restarting) void this.#trickle();
   }
 
   async #trickle(): Promise<void> {

@@ -11,7 +11,7 @@ let session = null;
 /** How far the page's clock is behind the true one, for a lecture that is to have begun earlier. */
 let backMs = 0;
 
-globalThis.lecturer = { publish, sendLayer, resize, hangUp, vanish, serverPort, setBack, sent };
+globalThis.lecturer = { publish, sendLayer, resize, hangUp, vanish, serverPort, setBack, sent, restart, transport };
 
 function setBack(ms) {
   backMs = ms;
@@ -31,7 +31,7 @@ function media(width, height) {
 async function publish({ url, token, width, height, codec, port, layers }) {
   globalThis.lectureMedia ??= media(width, height);
   const connection = new RTCPeerConnection();
-  session = { connection, token, location: null, answer: '' };
+  session = { connection, token, location: null, etag: null, answer: '' };
   addTracks(connection, globalThis.lectureMedia, codec, layers);
   await connection.setLocalDescription();
   const headers = { 'Content-Type': 'application/sdp', Authorization: `Bearer ${token}` };
@@ -40,6 +40,7 @@ async function publish({ url, token, width, height, codec, port, layers }) {
   if (response.status !== 201) return { status: response.status, body };
   session.answer = body;
   session.location = new URL(response.headers.get('Location'), url).href;
+  session.etag = response.headers.get('ETag');
   await connection.setRemoteDescription({ type: 'answer', sdp: through(body, port) });
   await connected(connection);
   return { status: response.status, location: session.location };
@@ -58,6 +59,33 @@ async function hangUp() {
 /** Gone without a DELETE. */
 function vanish() {
   session.connection.close();
+}
+
+/** Restarts ICE (RFC 9725 §4.3.3). Resolves with the server's status once the connection stands again. */
+async function restart() {
+  const { connection, location, token, etag, answer } = session;
+  connection.restartIce();
+  await connection.setLocalDescription();
+  const lines = connection.localDescription.sdp.split('\r\n');
+  const fragment = ['a=ice-ufrag:', 'a=ice-pwd:', 'm=', 'a=mid:'].map((name) => lines.find((line) => line.startsWith(name)));
+  const headers = { 'Content-Type': 'application/trickle-ice-sdpfrag', Authorization: `Bearer ${token}`, 'If-Match': etag };
+  const response = await fetch(location, { method: 'PATCH', headers, body: `${fragment.join('\r\n')}\r\n` });
+  const granted = await response.text();
+  if (response.status !== 200) return { status: response.status, body: granted };
+  session.etag = response.headers.get('ETag');
+  session.answer = answer.replace(/a=ice-(ufrag|pwd):.*/g, (line, name) => new RegExp(`a=ice-${name}:.*`).exec(granted)[0]);
+  await connection.setRemoteDescription({ type: 'answer', sdp: session.answer });
+  await connected(connection);
+  return { status: response.status };
+}
+
+/** What carries the media: `udp` or `tcp`, and to which port. */
+async function transport() {
+  const stats = [...(await session.connection.getStats()).values()];
+  const { selectedCandidatePairId: id } = stats.find(({ type }) => type === 'transport');
+  const pair = stats.find((stat) => stat.id === id);
+  const remote = pair && stats.find((stat) => stat.id === pair.remoteCandidateId);
+  return remote ? { protocol: remote.protocol, port: remote.port } : null;
 }
 
 /** The server's UDP port, as its answer says. */

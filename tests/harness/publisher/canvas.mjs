@@ -48,6 +48,16 @@ export class CanvasPublisher {
     await this.page.evaluate(() => lecturer.vanish());
   }
 
+  /** Restarts ICE. @returns {Promise<{status: number, body?: string}>} */
+  async restart() {
+    return this.page.evaluate(() => lecturer.restart());
+  }
+
+  /** What carries the media. @returns {Promise<{protocol: string, port: number} | null>} */
+  async transport() {
+    return this.page.evaluate(() => lecturer.transport());
+  }
+
   /** The UDP port that the server's answer named. @returns {Promise<number>} */
   async serverPort() {
     return this.page.evaluate(() => lecturer.serverPort());

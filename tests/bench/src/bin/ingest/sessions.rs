@@ -186,11 +186,16 @@ impl ingest::Door for Open {
     ) -> Result<ingest::Grant, ingest::Refusal> {
         Ok(ingest::Grant {
             person: "anyone".into(),
+            name: "Anyone".into(),
             source: source.cloned().unwrap_or_default(),
         })
     }
 
-    async fn admit(&self, _: &BroadcastId) -> Result<Arc<dyn ingest::Publication>, ingest::Refusal> {
+    async fn admit(
+        &self,
+        _: &BroadcastId,
+        _: &ingest::Grant,
+    ) -> Result<Arc<dyn ingest::Publication>, ingest::Refusal> {
         let feed = Producer::new();
         tokio::spawn(read(feed.subscribe(Policy::Tap), self.0.clone()));
         Ok(Arc::new(Publication {
