@@ -42,8 +42,11 @@ impl ingest::Door for Doors {
             return Err(ingest::Refusal::Forbidden(format!("this token is not for {id}")));
         }
         let source = source_of(&claims, source)?;
-        if claims.role == Role::Cohost && self.broadcasts.get(id).is_none() {
-            // Only a host's first publish makes the broadcast.
+        // Only a host's first publish makes the broadcast.
+        if claims.role == Role::Cohost
+            && self.broadcasts.get(id).is_none()
+            && ingest::Door::elsewhere(self, id).await.is_none()
+        {
             return Err(ingest::Refusal::NotFound);
         }
         Ok(ingest::Grant {
