@@ -27,6 +27,9 @@ const OFFSET: Span = Span::from_millis(3_600_000);
 /// pictures are left out until the next keyframe.
 const MAX_WAITING: u64 = 600;
 
+/// Telephone sound that is more off than this from where its samples are counted to stand is put where it belongs.
+const APART: Span = Span::from_millis(5);
+
 /// When what a decoder put out was captured. Called on its thread.
 type Times = Box<dyn FnMut(&gst::BufferRef) -> Option<MediaTime> + Send>;
 
@@ -50,6 +53,8 @@ pub struct Decoder {
     to: Arc<dyn Decoded>,
     wants_keyframe: bool,
     gaps: opus::Gaps,
+    /// Of telephone sound: where it ends, as the resampler counts.
+    counted: Option<MediaTime>,
 }
 
 impl Decoder {
@@ -80,6 +85,7 @@ impl Decoder {
             to,
             wants_keyframe,
             gaps: opus::Gaps::default(),
+            counted: None,
         })
     }
 
@@ -106,11 +112,27 @@ impl Decoder {
                 buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
             }
         }
+        if !self.codec.is_video() && self.codec != Codec::Opus && self.is_apart(frame) {
+            buffer.make_mut().set_flags(gst::BufferFlags::DISCONT);
+        }
         if self.codec == Codec::Opus {
             return self.gaps.push(&self.source, frame.at, &frame.payload, buffer);
         }
         // A decoder that failed has said so.
         let _ = self.source.push_buffer(buffer);
+    }
+
+    /// Whether telephone sound does not follow what came before. GStreamer's resampler counts samples, and takes
+    /// up to 31 ms that are missing for jitter: what follows would come as much too early.
+    fn is_apart(&mut self, frame: &Frame) -> bool {
+        // G.722, PCMU and PCMA: 8,000 bytes a second.
+        let span = Span::from_ticks(frame.payload.len() as i64 * 90 / 8);
+        let apart = self
+            .counted
+            .is_none_or(|counted| (frame.at - counted).ticks().abs() > APART.ticks());
+        let begin = self.counted.filter(|_| !apart).unwrap_or(frame.at);
+        self.counted = Some(begin + span);
+        apart
     }
 
     /// Frames were lost: no picture before the next keyframe.

@@ -187,8 +187,8 @@ fn telephone_sound() {
             .unwrap();
         let off = (resumes.0 - frames[41].at).ticks();
         assert!(
-            off.abs() <= 270,
-            "{codec:?} goes on three milliseconds off at most: {off}"
+            off.abs() <= 90,
+            "{codec:?} goes on a millisecond off at most: {off}"
         );
         let loud = &heard[heard.len() / 2].1;
         assert!(
