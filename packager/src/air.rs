@@ -80,7 +80,8 @@ impl Default for Front {
     }
 }
 
-/// What does not change while a broadcast is on air.
+/// What does not change while a broadcast is on air, but for the inits of its renditions.
+#[derive(Clone)]
 pub struct Presented {
     pub ladder: Ladder,
     pub multivariant: Text,

@@ -10,11 +10,11 @@ use timeline::{Frame, MediaTime, PartIndex, Stills, TextRendition, WallTime};
 use tokio::sync::oneshot;
 
 use crate::air::{Front, Presented, State};
-use crate::archive::{self, Backlog, Job};
+use crate::archive::{self, Backlog, Filed, Job};
 use crate::barrier::{Barrier, Row, Silent};
 use crate::config::Config;
 use crate::error::Error;
-use crate::ladder::Ladder;
+use crate::ladder::{Added, Ladder};
 use crate::meters::Meters;
 use crate::packaging::Packaging;
 use crate::playlist::Subtitles;
@@ -29,6 +29,8 @@ pub struct Assembly<'a> {
     /// One per rendition, and the barrier behind them; made with the first frame.
     cutters: Option<(Vec<Segmenter>, Barrier)>,
     presentation: Option<Presentation>,
+    /// Renditions that were told again before it was there, each with its first segment that needs what they say.
+    early: Vec<(u64, timeline::Rendition)>,
     presented: Option<Arc<Presented>>,
     storyboard: Option<Storyboard>,
     /// What of it is not in the backlog yet.
@@ -57,6 +59,7 @@ impl<'a> Assembly<'a> {
             ladder: Ladder::default(),
             cutters: None,
             presentation: None,
+            early: Vec::new(),
             presented: None,
             storyboard: None,
             owed: Cues::default(),
@@ -97,7 +100,41 @@ impl<'a> Assembly<'a> {
                 reason,
             });
         }
-        self.ladder.add(rendition)
+        // What stands on the line already needs what was told before.
+        let msn = self.next_head(&rendition.name);
+        match (&self.cutters, &self.presentation) {
+            (Some(_), None) => {
+                self.early.push((msn, rendition));
+                Ok(())
+            }
+            _ => self.add(msn, rendition),
+        }
+    }
+
+    /// The first segment of a rendition of which no frame has come.
+    fn next_head(&self, rendition: &str) -> u64 {
+        let lane = self.ladder.named(rendition).map(|(lane, _)| lane);
+        let segmenter = lane
+            .zip(self.cutters.as_ref())
+            .map(|(lane, cutters)| &cutters.0[lane]);
+        segmenter.map_or(0, Segmenter::next_head)
+    }
+
+    /// Takes a rendition; one that needs another init needs it from the segment `msn` on.
+    fn add(&mut self, msn: u64, rendition: timeline::Rendition) -> Result<(), Error> {
+        let track = rendition.id;
+        let added = self.ladder.add(rendition)?;
+        let lane = self.ladder.lane(track).filter(|_| added == Added::Renewed);
+        if let Some((lane, presentation)) = lane.zip(self.presentation.as_mut()) {
+            presentation.renew(lane, msn, &self.ladder.entries()[lane]);
+        }
+        if let Some(presented) = self.presented.as_ref().filter(|_| added == Added::Renewed) {
+            self.presented = Some(Arc::new(Presented {
+                ladder: self.ladder.clone(),
+                ..Presented::clone(presented)
+            }));
+        }
+        Ok(())
     }
 
     fn stills(&mut self, stills: Stills) {
@@ -239,6 +276,9 @@ impl<'a> Assembly<'a> {
             self.present(&mut presentation, first);
             self.presentation = Some(presentation);
             self.ready = !kept.is_empty();
+            for (msn, rendition) in std::mem::take(&mut self.early) {
+                self.add(msn, rendition)?;
+            }
         }
         let Some(presentation) = &mut self.presentation else {
             return Ok(());
@@ -344,7 +384,11 @@ impl<'a> Assembly<'a> {
         self.meters().segments.increment(closed.len() as u64);
         let segments = closed
             .iter()
-            .map(|closed| (closed.entry.clone(), closed.segment.body.clone()))
+            .map(|closed| Filed {
+                entry: closed.entry.clone(),
+                body: closed.segment.body.clone(),
+                init: closed.init.clone(),
+            })
             .collect();
         let cues = std::mem::take(&mut self.owed);
         if let Some(lost) = self.backlog.push(Job { msn, segments, cues }) {

@@ -9,7 +9,7 @@ use timeline::{
     Timeline, WallTime,
 };
 
-use crate::playlist::{Picture, Segment};
+use crate::playlist::{Picture, Segment, Turn};
 use crate::storyboard::{self, Foreign, Storyboard};
 use crate::whole::text_entry;
 
@@ -159,7 +159,7 @@ impl Kept {
         let mut others = self.renditions.values();
         let segment = others.find_map(|rendition| rendition.segment(msn))?;
         Some(Segment {
-            new_map: None,
+            turn: Turn::default(),
             pictures: Vec::new(),
             ..segment.clone()
         })
@@ -228,7 +228,10 @@ fn entry(segment: MediaSegment, first: bool, msn: u64) -> Option<Segment> {
     let named_by_msn = segment.uri == crate::listing::segment_name(msn);
     named_by_msn.then_some(())?;
     Some(Segment {
-        new_map: if first { None } else { map },
+        turn: Turn {
+            discontinuity: segment.discontinuity,
+            map: map.filter(|_| !first),
+        },
         program_date_time: WallTime::from_unix_millis(segment.program_date_time?.timestamp_millis()),
         parts: Vec::new(),
         gap: segment.unknown_tags.iter().any(|tag| tag.tag == "X-GAP"),
@@ -346,7 +349,7 @@ mod tests {
                 .unwrap();
             let response = self.origin.router().oneshot(request).await.unwrap();
             let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-            String::from_utf8(body.to_vec()).unwrap()
+            String::from_utf8_lossy(&body).into_owned()
         }
 
         /// Until the archive has so many segments; then the server is killed.
@@ -506,6 +509,110 @@ mod tests {
         let third = Life::begin(&archive, ladder()).await;
         let again = third.tell(41_600, 42_000).await;
         assert_eq!(again.matches("#EXT-X-DISCONTINUITY\n").count(), 2);
+    }
+
+    /// The 360p rendition as it is told again: with another encoder's parameter sets beside its own.
+    fn renewed() -> timeline::Rendition {
+        let old = video(2, "360p", 600_000);
+        let init = [
+            &[
+                1, 0x64, 0, 0x1f, 0xff, 0xe2, 0, 4, 0x67, 0x64, 0, 0x1f, 0, 4, 0x67, 0x42, 0xc0, 0x1f,
+            ][..],
+            &[2, 0, 2, 0x68, 0xeb, 0, 2, 0x68, 0xce, 0xfd, 0xf8, 0xf8, 0],
+        ];
+        timeline::Rendition {
+            init: init.concat().into(),
+            ..old
+        }
+    }
+
+    /// Tells all up to `to`; before the head of segment 2 the 360p rendition is told again.
+    async fn tell_renewed(life: &Life, to: i64) -> String {
+        let head = Grid::default().segment_start(2);
+        for frame in frames(to) {
+            if frame.track.0 == 2 && frame.at == head {
+                life.line.send(Record::Rendition(renewed()));
+            }
+            life.line.send(Record::Frame(frame));
+            tokio::task::yield_now().await;
+        }
+        // Waits for the last part.
+        life.tell(to, to).await
+    }
+
+    fn maps(playlist: &str) -> Vec<String> {
+        let maps = playlist
+            .lines()
+            .filter_map(|line| line.strip_prefix("#EXT-X-MAP:URI="));
+        maps.map(|map| map.trim_matches('"').to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn an_init_that_changes_in_mid_line_is_no_discontinuity() {
+        let archive = Arc::new(Memory::default());
+        let life = Life::begin(&archive, ladder()).await;
+        let text = tell_renewed(&life, 40_000).await;
+        let inits = maps(&text);
+        assert!(inits.len() == 2 && inits[0] != inits[1], "{text}");
+        let before = |playlist: &str| {
+            let rest = playlist
+                .split(&format!("#EXT-X-MAP:URI=\"{}\"\n", inits[1]))
+                .nth(1)
+                .unwrap();
+            rest.lines()
+                .find(|line| !line.starts_with('#'))
+                .unwrap()
+                .to_owned()
+        };
+        let iframes = life.get("360p/iframes.m3u8").await;
+        for playlist in [&text, &iframes] {
+            assert_eq!(maps(playlist), inits);
+            assert_eq!(before(playlist), "2.m4s");
+            assert!(!playlist.contains("EXT-X-DISCONTINUITY\n"), "{playlist}");
+        }
+        for path in ["720p/index.m3u8", "audio/index.m3u8", "720p/iframes.m3u8"] {
+            let others = life.get(path).await;
+            assert!(
+                maps(&others).len() == 1 && !others.contains("DISCONTINUITY\n"),
+                "{path}: {others}"
+            );
+        }
+        // A delta update begins with the init in force.
+        for path in ["360p/index.m3u8?_HLS_skip=YES", "360p/iframes.m3u8?_HLS_skip=YES"] {
+            let delta = life.get(path).await;
+            assert!(delta.contains("#EXT-X-SKIP:"), "{delta}");
+            assert_eq!(maps(&delta), inits[1..], "{path}: {delta}");
+        }
+        // Both are there for who is behind, and for who comes later.
+        for init in &inits {
+            assert!(life.get(&format!("360p/{init}")).await.contains("avcC"), "{init}");
+            while !archive.has(&format!("algebra/360p/{init}")) {
+                tokio::task::yield_now().await;
+            }
+        }
+        life.line.send(Record::End(MediaTime::from_ticks(40 * 90_000)));
+        life.packaged.await.unwrap().unwrap();
+        let kept = archive.text("algebra/360p/index.m3u8");
+        assert_eq!((maps(&kept), before(&kept)), (inits.clone(), "2.m4s".into()));
+        assert!(!kept.contains("EXT-X-DISCONTINUITY\n"));
+        assert_eq!(maps(&archive.text("algebra/360p/iframes.m3u8")), inits);
+        assert!(archive.has("algebra/recording.index"));
+    }
+
+    #[tokio::test]
+    async fn a_line_with_two_inits_is_taken_up_again() {
+        let archive = Arc::new(Memory::default());
+        let first = Life::begin(&archive, ladder()).await;
+        let before = maps(&tell_renewed(&first, 17_000).await);
+        first.kill_at(&archive, "4.m4s").await;
+        let second = Life::begin(&archive, ladder()).await;
+        let after = second.tell(19_200, 24_000).await;
+        // The encoder goes on with its own; across the hole that is a discontinuity.
+        assert_eq!(maps(&after), [&before[..], &before[..1]].concat());
+        assert_eq!(after.matches("#EXT-X-DISCONTINUITY\n").count(), 1);
+        let place = |text: &str| after.find(text).unwrap();
+        assert!(place("\n1.m4s") < place(&before[1]) && place(&before[1]) < place("\n2.m4s"));
+        assert!(place("\n5.m4s") < place("#EXT-X-DISCONTINUITY\n"));
     }
 
     #[tokio::test]

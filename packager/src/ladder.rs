@@ -1,6 +1,7 @@
 //! The renditions of a broadcast: checked, named, and as the multivariant playlist lists them.
 
 use std::cmp::Reverse;
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -32,33 +33,41 @@ pub struct Entry {
     pub init: Bytes,
     /// `init-{hash}.mp4`: a name that changes with its content.
     pub init_name: String,
+    /// The inits before this one, the newest last, each with its name.
+    before: VecDeque<(String, Bytes)>,
+}
+
+/// Inits that are kept in memory for those who watch behind the live edge. A new one comes with a segment at most, so
+/// that older ones are in the archive.
+const MOST_INITS: usize = 32;
+
+/// What became of a rendition that was announced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Added {
+    New,
+    /// A respawned encoder goes on with it.
+    Again,
+    /// It needs another init from its next segment on.
+    Renewed,
 }
 
 impl Ladder {
-    /// Takes a rendition. One that is announced again (by a respawned encoder) must be the same as before.
-    pub fn add(&mut self, rendition: Rendition) -> Result<(), Error> {
+    /// Takes a rendition. One that is announced again must be the same as before, but for the init of pictures: a
+    /// copied source brings parameter sets of its own.
+    pub fn add(&mut self, rendition: Rendition) -> Result<Added, Error> {
         check(&rendition)?;
         if let Some(known) = self
             .entries
             .iter_mut()
             .find(|entry| entry.rendition.name == rendition.name)
         {
-            let same = Rendition {
-                id: rendition.id,
-                ..known.rendition.clone()
-            } == rendition;
-            known.rendition.id = rendition.id;
-            return if same {
-                Ok(())
-            } else {
-                Err(bad(&rendition, "it was announced again and differs"))
-            };
+            return known.again(rendition);
         }
         if self.entries.len() == MOST_RENDITIONS {
             return Err(Error::TooManyRenditions(MOST_RENDITIONS));
         }
         self.entries.push(Entry::of(rendition)?);
-        Ok(())
+        Ok(Added::New)
     }
 
     pub fn entries(&self) -> &[Entry] {
@@ -125,7 +134,45 @@ impl Entry {
             init,
             init_name: format!("init-{hash}.mp4"),
             rendition,
+            before: VecDeque::new(),
         })
+    }
+
+    fn again(&mut self, rendition: Rendition) -> Result<Added, Error> {
+        let same = Rendition {
+            id: rendition.id,
+            init: rendition.init.clone(),
+            ..self.rendition.clone()
+        } == rendition;
+        let renewed = self.rendition.init != rendition.init;
+        if !same || renewed && !rendition.is_video() {
+            return Err(bad(&rendition, "it was announced again and differs"));
+        }
+        if !renewed {
+            self.rendition.id = rendition.id;
+            return Ok(Added::Again);
+        }
+        let next = Entry::of(rendition)?;
+        let Entry {
+            init,
+            init_name,
+            mut before,
+            ..
+        } = std::mem::replace(self, next);
+        before.retain(|(name, _)| *name != self.init_name);
+        before.push_back((init_name, init));
+        while before.len() > MOST_INITS {
+            before.pop_front();
+        }
+        self.before = before;
+        Ok(Added::Renewed)
+    }
+
+    /// An init by its name.
+    pub fn init(&self, name: &str) -> Option<&Bytes> {
+        let now = [(&self.init_name, &self.init)].into_iter();
+        let mut all = now.chain(self.before.iter().map(|(name, init)| (name, init)));
+        all.find_map(|(known, init)| (known == name).then_some(init))
     }
 
     pub fn content_type(&self) -> &'static str {
@@ -237,7 +284,7 @@ mod tests {
         let mut ladder = Ladder::default();
         renditions
             .into_iter()
-            .for_each(|rendition| ladder.add(rendition).unwrap());
+            .for_each(|rendition| drop(ladder.add(rendition).unwrap()));
         ladder
     }
 
@@ -292,10 +339,40 @@ mod tests {
             (Some(0), None)
         );
         let changed = Rendition {
-            init: audio(1).init,
+            bandwidth: 1,
             ..video(8, "720p", 2_500_000)
         };
         assert!(matches!(ladder.add(changed), Err(Error::BadRendition { .. })));
+    }
+
+    #[test]
+    fn only_the_init_of_pictures_may_change_and_older_ones_stay_for_a_while() {
+        let mut ladder = ladder(vec![video(1, "720p", 2_500_000), audio(2)]);
+        let other = Rendition {
+            init: Bytes::from_static(&[0x12, 0x10]),
+            ..audio(2)
+        };
+        assert!(matches!(ladder.add(other), Err(Error::BadRendition { .. })));
+        let level = |n: u8| {
+            let mut init = video(1, "720p", 1).init.to_vec();
+            init[3] = n;
+            Rendition {
+                init: init.into(),
+                ..video(1, "720p", 2_500_000)
+            }
+        };
+        let mut names = vec![ladder.entries()[0].init_name.clone()];
+        for n in 40..80 {
+            assert_eq!(ladder.add(level(n)).unwrap(), Added::Renewed);
+            assert_eq!(ladder.add(level(n)).unwrap(), Added::Again);
+            names.push(ladder.entries()[0].init_name.clone());
+        }
+        let known: Vec<bool> = names
+            .iter()
+            .map(|name| ladder.entries()[0].init(name).is_some())
+            .collect();
+        assert_eq!(known.iter().filter(|known| **known).count(), MOST_INITS + 1);
+        assert!(known[40] && !known[1]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use timeline::{Grid, PartIndex, Span, TICKS_PER_SECOND, Timeline};
 use crate::kept::History;
 use crate::ladder::Entry;
 use crate::part::{Part, Segment};
-use crate::playlist::{self, Media, Open, RenditionReport, ServerControl};
+use crate::playlist::{self, Media, Open, RenditionReport, ServerControl, Turn};
 use crate::text::{Rope, Strand, gzip};
 
 /// What all media playlists of a broadcast promise alike and never change.
@@ -95,8 +95,10 @@ pub struct Listing {
     maps: Vec<(u64, String)>,
     /// The init that the segments made here need.
     init: String,
-    /// The next segment is the first that needs a new init.
-    turn: Option<String>,
+    /// The inits that come next, each with the first MSN that needs it.
+    renewals: VecDeque<(u64, String)>,
+    /// The next segment begins with a discontinuity.
+    turns: bool,
     /// All closed segments that are listed without parts.
     history: Rope,
     strand: Strand,
@@ -123,7 +125,8 @@ impl Listing {
             media_sequence,
             maps: vec![(0, kept.map)],
             init: entry.init_name.clone(),
-            turn: None,
+            renewals: VecDeque::new(),
+            turns: false,
             strand: history.strand(),
             history,
             closed: 0,
@@ -143,12 +146,30 @@ impl Listing {
 
     /// Whether the next segment begins with a discontinuity.
     pub fn turns(&self) -> bool {
-        self.turn.is_some()
+        self.turns
     }
 
     /// The next segment begins with a discontinuity, and with the init of this process.
     pub fn turn(&mut self) {
-        self.turn = Some(self.init.clone());
+        self.turns = true;
+    }
+
+    /// From the segment `msn` on another init is needed.
+    pub fn renew(&mut self, msn: u64, init: String) {
+        self.renewals.push_back((msn, init));
+    }
+
+    /// What is different from the segment on that begins now.
+    fn begin(&mut self, msn: u64) -> Turn {
+        while let Some((_, init)) = self.renewals.pop_front_if(|(from, _)| *from <= msn) {
+            self.init = init;
+        }
+        let discontinuity = std::mem::take(&mut self.turns);
+        let changed = discontinuity || self.map(self.closed) != self.init;
+        Turn {
+            discontinuity,
+            map: changed.then(|| self.init.clone()),
+        }
     }
 
     pub fn push(&mut self, part: &Part) {
@@ -159,13 +180,15 @@ impl Listing {
             gap: part.gap,
         };
         let program_date_time = self.timeline.wall(part.start);
-        let turn = &mut self.turn;
-        let open = self.open.get_or_insert_with(|| Open {
-            new_map: turn.take(),
-            program_date_time,
-            parts: Vec::new(),
-        });
-        open.parts.push(entry);
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => Open {
+                turn: self.begin(part.index.msn),
+                program_date_time,
+                parts: Vec::new(),
+            },
+        };
+        self.open.insert(open).parts.push(entry);
     }
 
     /// Whether a part is marked INDEPENDENT. Of a video segment only the first is, though others begin with a
@@ -177,13 +200,13 @@ impl Listing {
 
     /// The open segment is whole. Gives its entry as the archive's playlist has it: without parts.
     pub fn close(&mut self, segment: &Segment) -> playlist::Segment {
-        let (new_map, parts) = self
+        let (turn, parts) = self
             .open
             .take()
-            .map(|open| (open.new_map, open.parts))
+            .map(|open| (open.turn, open.parts))
             .unwrap_or_default();
         let entry = playlist::Segment {
-            new_map,
+            turn,
             program_date_time: self.timeline.wall(segment.start),
             parts: Vec::new(),
             gap: segment.gap,
@@ -199,7 +222,7 @@ impl Listing {
     }
 
     fn append(&mut self, segment: playlist::Segment) {
-        if let Some(map) = &segment.new_map {
+        if let Some(map) = &segment.turn.map {
             self.maps.push((self.closed, map.clone()));
         }
         self.recent.push_back(segment);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use timeline::{Grid, PartIndex, Timeline};
 
 use crate::barrier::Row;
@@ -31,6 +32,8 @@ struct Lane {
     iframes: Option<Whole>,
     /// The parts of the segment that is not whole yet.
     open: Vec<Part>,
+    /// The inits of segments that are not whole yet, by their names.
+    renewed: Vec<(String, Bytes)>,
     /// The archive's playlists (that of I-frames second) up to the first segment that is made here.
     archive_heads: (String, Option<String>),
 }
@@ -49,6 +52,8 @@ pub struct Closed {
     pub parts: Vec<Part>,
     /// The segment in the archive's playlist.
     pub entry: playlist::Segment,
+    /// The init that its entry names, if another than that of the segment before.
+    pub init: Option<Bytes>,
 }
 
 impl Presentation {
@@ -78,6 +83,7 @@ impl Presentation {
                 listing,
                 iframes,
                 open: Vec::new(),
+                renewed: Vec::new(),
                 archive_heads: (head, iframes_head),
             }
         };
@@ -109,6 +115,13 @@ impl Presentation {
         self.next = self.grid.next_part(row.index);
         let closed = (self.next.part == 0).then(|| self.close());
         Ok(Step { parts, closed })
+    }
+
+    /// From the segment `msn` on a rendition needs another init.
+    pub fn renew(&mut self, lane: usize, msn: u64, entry: &Entry) {
+        let lane = &mut self.lanes[lane];
+        lane.listing.renew(msn, entry.init_name.clone());
+        lane.renewed.push((entry.init_name.clone(), entry.init.clone()));
     }
 
     /// The line is over: the last segment is as long as it is.
@@ -209,10 +222,17 @@ impl Lane {
         if let Some(iframes) = &mut self.iframes {
             iframes.close(&entry);
         }
+        let named = |(name, _): &(String, Bytes)| entry.turn.map.as_ref() == Some(name);
+        let init = self.renewed.iter().position(named).map(|place| {
+            // Those before it were never listed.
+            let used = self.renewed.drain(..=place).next_back();
+            used.map(|(_, init)| init).unwrap_or_default()
+        });
         Some(Closed {
             segment,
             parts,
             entry,
+            init,
         })
     }
 }
@@ -240,7 +260,7 @@ mod tests {
             let mut all = Ladder::default();
             ladder()
                 .into_iter()
-                .for_each(|rendition| all.add(rendition).unwrap());
+                .for_each(|rendition| drop(all.add(rendition).unwrap()));
             let media = all.entries().iter().map(|entry| entry.rendition.media);
             let cutters = media
                 .map(|media| Segmenter::new(Grid::default(), media))
@@ -388,7 +408,7 @@ mod tests {
             map: map.to_owned(),
             segments,
             open: Some(playlist::Open {
-                new_map: None,
+                turn: playlist::Turn::default(),
                 program_date_time: Timeline::starting(ORIGIN).wall(Grid::default().segment_start(open)),
                 parts: of(open),
             }),

@@ -119,7 +119,7 @@ impl World {
             let mut all = Ladder::default();
             ladder()
                 .into_iter()
-                .for_each(|rendition| all.add(rendition).unwrap());
+                .for_each(|rendition| drop(all.add(rendition).unwrap()));
             let (grid, line) = (
                 Grid::default(),
                 Timeline::starting(WallTime::from_unix_millis(ORIGIN)),

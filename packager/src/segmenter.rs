@@ -74,6 +74,17 @@ impl Segmenter {
         self.open
     }
 
+    /// The first segment of which no frame has come.
+    pub fn next_head(&self) -> u64 {
+        let next = self.next.unwrap_or(MediaTime::ZERO);
+        let msn = self.grid.msn(next);
+        if self.next.is_none() || self.heads_segment(next) {
+            msn
+        } else {
+            msn + 1
+        }
+    }
+
     /// Frames that had no place: late, early, or in a hole.
     pub fn dropped(&self) -> u64 {
         self.dropped

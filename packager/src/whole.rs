@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::kept::History;
 use crate::listing::{Promises, Version};
-use crate::playlist::{self, Media};
+use crate::playlist::{self, Media, Turn};
 use crate::text::Rope;
 
 pub struct Whole {
@@ -88,7 +88,7 @@ impl Whole {
         self.listed += self.of.count(segment);
         self.recent.push_back(segment.clone());
         if self.recent.len() > self.promises.in_delta
-            && let Some(map) = self.recent.pop_front().and_then(|oldest| oldest.new_map)
+            && let Some(map) = self.recent.pop_front().and_then(|oldest| oldest.turn.map)
         {
             self.recent_map = map;
         }
@@ -179,7 +179,10 @@ pub fn text_entry<'a>(
     let first = renditions.next()?;
     Some(playlist::Segment {
         // A discontinuity stands at the same place in all renditions (6.2.4). WebVTT needs no init.
-        new_map: first.new_map.as_ref().map(|_| String::new()),
+        turn: Turn {
+            discontinuity: first.turn.discontinuity,
+            map: None,
+        },
         program_date_time: first.program_date_time,
         gap: first.gap && renditions.all(|other| other.gap),
         duration: first.duration,

@@ -80,7 +80,8 @@ impl Producer {
     pub fn send(&self, record: Record) {
         let mut head = self.0.head.lock();
         match &record {
-            Record::Track(_) | Record::Rendition(_) | Record::Stills(_) => head.push(record.clone()),
+            Record::Track(_) | Record::Stills(_) => head.push(record.clone()),
+            Record::Rendition(rendition) => renew(&mut head, rendition),
             Record::TrackEnded(id) => head.retain(|r| !matches!(r, Record::Track(t) if t.id == *id)),
             Record::Layout(_) => {
                 head.retain(|r| !matches!(r, Record::Layout(_)));
@@ -130,6 +131,12 @@ impl Producer {
     pub fn skipped(&self) -> u64 {
         self.0.skipped.load(Ordering::Relaxed)
     }
+}
+
+/// A rendition that is told again, with another init, stands for what was told of it before.
+fn renew(records: &mut Vec<Record>, rendition: &Rendition) {
+    records.retain(|known| !matches!(known, Record::Rendition(known) if known.name == rendition.name));
+    records.push(Record::Rendition(rendition.clone()));
 }
 
 impl Default for Producer {
@@ -216,8 +223,12 @@ impl Consumer {
             Record::Track(_) | Record::Rendition(_) | Record::Stills(_) if self.told.contains(&record) => {
                 false
             }
-            Record::Track(_) | Record::Rendition(_) | Record::Stills(_) => {
+            Record::Track(_) | Record::Stills(_) => {
                 self.told.push(record.clone());
+                true
+            }
+            Record::Rendition(rendition) => {
+                renew(&mut self.told, rendition);
                 true
             }
             Record::Layout(_) if self.told.contains(&record) => false,

@@ -98,7 +98,8 @@ pub struct Rendition {
     /// Peak and average rate in bits per second, without container overhead.
     pub bandwidth: u32,
     pub average_bandwidth: u32,
-    /// AVCDecoderConfigurationRecord or AudioSpecificConfig. Never changes during a broadcast.
+    /// AVCDecoderConfigurationRecord or AudioSpecificConfig. That of pictures may change at the head of a segment: the
+    /// rendition is told again, the same but for it, before the first frame that needs it.
     pub init: Bytes,
 }
 

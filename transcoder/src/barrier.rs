@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use timeline::feed::Record;
 use timeline::{Frame, Grid, Rendition, Span, Stills, TrackId};
 
 use crate::line::Start;
@@ -22,6 +23,8 @@ pub enum OutOfStep {
     NoKeyframe { track: TrackId, slot: i64 },
     #[error("track {0} is too far ahead of the other rungs")]
     TooFarAhead(TrackId),
+    #[error("track {0} describes itself differently, and not at the head of a segment")]
+    Renewed(TrackId),
     #[error("a second still of segment {0}")]
     StillAgain(u64),
 }
@@ -40,17 +43,25 @@ pub struct Barrier {
 
 struct Rung {
     track: TrackId,
+    /// Its pictures may be the source's, whose IDRs stand on no grid: one heads each segment, and no more is promised.
+    copied: bool,
     waiting: VecDeque<Frame>,
+    /// What stands before the frame of a slot.
+    renewed: Option<(i64, Rendition)>,
 }
 
 impl Barrier {
-    pub fn new(grid: Grid, ladder: &[Rendition], stills: Stills, start: Start) -> Option<Self> {
+    /// `copied`: whether the first rung may hold pictures of the source.
+    pub fn new(grid: Grid, ladder: &[Rendition], stills: Stills, start: Start, copied: bool) -> Option<Self> {
         let rungs: Vec<Rung> = ladder
             .iter()
             .filter(|rendition| rendition.is_video())
-            .map(|rendition| Rung {
+            .enumerate()
+            .map(|(n, rendition)| Rung {
                 track: rendition.id,
+                copied: copied && n == 0,
                 waiting: VecDeque::new(),
+                renewed: None,
             })
             .collect();
         let audio = ladder.iter().find(|rendition| !rendition.is_video())?.id;
@@ -77,16 +88,19 @@ impl Barrier {
 
     /// Another child takes over at [`Barrier::next`]; what only some rungs had is forgotten.
     pub fn restart(&mut self) {
-        self.rungs.iter_mut().for_each(|rung| rung.waiting.clear());
+        for rung in &mut self.rungs {
+            rung.waiting.clear();
+            rung.renewed = None;
+        }
         self.begun = self.next.slot;
     }
 
     /// Takes a frame of the child and releases what is complete.
-    pub fn offer(&mut self, frame: Frame, mut release: impl FnMut(Frame)) -> Result<(), OutOfStep> {
+    pub fn offer(&mut self, frame: Frame, mut release: impl FnMut(Record)) -> Result<(), OutOfStep> {
         if frame.track == self.audio {
             expect(&frame, frame.at - sound::frame_start(self.next.audio))?;
             self.next.audio += 1;
-            release(frame);
+            release(Record::Frame(frame));
             return Ok(());
         }
         if frame.track == self.stills {
@@ -94,23 +108,42 @@ impl Barrier {
         }
         self.keep(frame)?;
         while self.rungs.iter().all(|rung| !rung.waiting.is_empty()) {
+            let slot = self.next.slot;
             self.next.slot += 1;
-            self.rungs
-                .iter_mut()
-                .filter_map(|rung| rung.waiting.pop_front())
-                .for_each(&mut release);
+            for rung in &mut self.rungs {
+                let renewed = rung.renewed.take_if(|(from, _)| *from == slot);
+                let frame = rung.waiting.pop_front();
+                let records = [
+                    renewed.map(|(_, r)| Record::Rendition(r)),
+                    frame.map(Record::Frame),
+                ];
+                records.into_iter().flatten().for_each(&mut release);
+            }
         }
         Ok(())
     }
 
+    /// From its next frame on a rendition needs another init. It is released right before that frame.
+    pub fn renew(&mut self, rendition: Rendition) -> Result<(), OutOfStep> {
+        let track = rendition.id;
+        let rung = self.rungs.iter_mut().find(|rung| rung.track == track);
+        let rung = rung.ok_or(OutOfStep::Unknown(track))?;
+        let slot = self.next.slot + rung.waiting.len() as i64;
+        if !rung.copied || !heads_segment(self.grid, slot) || rung.renewed.is_some() {
+            return Err(OutOfStep::Renewed(track));
+        }
+        rung.renewed = Some((slot, rendition));
+        Ok(())
+    }
+
     /// Stills wait for nobody, and nobody for them.
-    fn still(&mut self, frame: Frame, mut release: impl FnMut(Frame)) -> Result<(), OutOfStep> {
+    fn still(&mut self, frame: Frame, mut release: impl FnMut(Record)) -> Result<(), OutOfStep> {
         let msn = self.grid.msn(frame.at);
         if msn < self.next_still {
             return Err(OutOfStep::StillAgain(msn));
         }
         self.next_still = msn + 1;
-        release(frame);
+        release(Record::Frame(frame));
         Ok(())
     }
 
@@ -123,7 +156,11 @@ impl Barrier {
             .ok_or(OutOfStep::Unknown(track))?;
         let slot = self.next.slot + rung.waiting.len() as i64;
         expect(&frame, frame.at - self.grid.slot_start(slot))?;
-        if !frame.keyframe && (slot == self.begun || self.grid.is_keyframe_slot(slot)) {
+        let promised = match rung.copied {
+            true => heads_segment(self.grid, slot),
+            false => self.grid.is_keyframe_slot(slot),
+        };
+        if !frame.keyframe && (slot == self.begun || promised) {
             return Err(OutOfStep::NoKeyframe { track, slot });
         }
         if rung.waiting.len() == MAX_WAITING {
@@ -132,6 +169,11 @@ impl Barrier {
         rung.waiting.push_back(frame);
         Ok(())
     }
+}
+
+fn heads_segment(grid: Grid, slot: i64) -> bool {
+    let at = grid.slot_start(slot);
+    at == grid.segment_start(grid.msn(at))
 }
 
 fn expect(frame: &Frame, by: Span) -> Result<(), OutOfStep> {
@@ -159,7 +201,16 @@ mod tests {
     };
 
     fn barrier() -> Barrier {
-        let rendition = |id: u32| Rendition {
+        with_copies(false)
+    }
+
+    fn with_copies(copied: bool) -> Barrier {
+        let ladder = [1, 2, AUDIO].map(rendition);
+        Barrier::new(Grid::default(), &ladder, STILLS, Start::default(), copied).unwrap()
+    }
+
+    fn rendition(id: u32) -> Rendition {
+        Rendition {
             id: TrackId(id),
             name: id.to_string(),
             media: match id {
@@ -177,9 +228,7 @@ mod tests {
             bandwidth: 1,
             average_bandwidth: 1,
             init: Bytes::new(),
-        };
-        let ladder = [1, 2, AUDIO].map(rendition);
-        Barrier::new(Grid::default(), &ladder, STILLS, Start::default()).unwrap()
+        }
     }
 
     fn frame(track: u32, ticks: i64, keyframe: bool) -> Frame {
@@ -194,8 +243,9 @@ mod tests {
     fn offer(barrier: &mut Barrier, track: u32, ticks: i64, keyframe: bool) -> Vec<(u32, i64)> {
         let mut out = vec![];
         barrier
-            .offer(frame(track, ticks, keyframe), |f| {
-                out.push((f.track.0, f.at.ticks()))
+            .offer(frame(track, ticks, keyframe), |record| match record {
+                Record::Frame(f) => out.push((f.track.0, f.at.ticks())),
+                other => panic!("{other:?}"),
             })
             .unwrap();
         out
@@ -230,6 +280,42 @@ mod tests {
         );
         assert_eq!(offer(&mut b, 1, 3000, true), []);
         assert_eq!(offer(&mut b, 2, 3000, true), [(1, 3000), (2, 3000)]);
+    }
+
+    /// The first rung may hold pictures of the source.
+    #[test]
+    fn a_rung_that_is_copied_begins_segments_with_idrs_and_may_be_renewed_there() {
+        let mut b = with_copies(true);
+        for slot in 0..95 {
+            offer(&mut b, 1, slot * 3000, slot == 0);
+            offer(&mut b, 2, slot * 3000, slot % 48 == 0);
+        }
+        let early = b.renew(rendition(1));
+        assert_eq!(early, Err(OutOfStep::Renewed(TrackId(1))));
+        offer(&mut b, 1, 95 * 3000, false);
+        assert_eq!(b.renew(rendition(2)), Err(OutOfStep::Renewed(TrackId(2))));
+        assert_eq!(b.renew(rendition(7)), Err(OutOfStep::Unknown(TrackId(7))));
+        b.renew(rendition(1)).unwrap();
+        let refused = b.offer(frame(1, 96 * 3000, false), |_| {});
+        assert!(
+            matches!(refused, Err(OutOfStep::NoKeyframe { .. })),
+            "{refused:?}"
+        );
+        offer(&mut b, 1, 96 * 3000, true);
+        // The slot before is released without it, its own slot with it.
+        assert_eq!(
+            offer(&mut b, 2, 95 * 3000, false),
+            [(1, 95 * 3000), (2, 95 * 3000)]
+        );
+        let mut out = vec![];
+        b.offer(frame(2, 96 * 3000, true), |record| out.push(record))
+            .unwrap();
+        let expected = [
+            Record::Rendition(rendition(1)),
+            Record::Frame(frame(1, 96 * 3000, true)),
+            Record::Frame(frame(2, 96 * 3000, true)),
+        ];
+        assert_eq!(out, expected);
     }
 
     #[test]

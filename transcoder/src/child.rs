@@ -16,19 +16,20 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use timeline::feed::Record;
-use timeline::{SourceName, WallTime};
+use timeline::{Grid, SourceName, Timeline, WallTime};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
-use crate::encode::{Encoded, Ladder};
+use crate::copy::{Copier, Refusal, Splice};
+use crate::encode::{Encoded, Ladder, TOP};
 use crate::line::{self, Due, Start};
 use crate::scene::{Canvas, Picture, Scene};
 use crate::stills::{self, Shutter};
 use crate::wire::{self, FromChild, Job, Report, SourceReport, ToChild};
-use crate::{Config, Error, slate};
+use crate::{Config, Error, Passthrough, encode, slate};
 
 use announce::Announcer;
 use source::Source;
@@ -141,6 +142,15 @@ struct Line {
     slate: gstreamer::Buffer,
     /// Stands for the slate until the line has shown a picture.
     opening: Option<gstreamer::Buffer>,
+    /// None where all is encoded.
+    copier: Option<Copier>,
+    timeline: Timeline,
+    grid: Grid,
+    /// The top rung in the making.
+    top: Splice<Encoded>,
+    copied: u64,
+    /// Why the source is not copied, as it was said last.
+    refused: Option<Refusal>,
     announcer: Announcer,
     to_parent: mpsc::Sender<FromChild>,
     cpu_ms: u64,
@@ -175,6 +185,13 @@ impl Line {
             opening,
             shutter: Shutter::start(&config, job.grid, first_still, stills_out)?,
             ladder: ladder?,
+            copier: (config.passthrough == Passthrough::Auto)
+                .then(|| Copier::new(job.grid, encode::shape(&config))),
+            timeline: job.timeline,
+            grid: job.grid,
+            top: Splice::starting(start.slot),
+            copied: 0,
+            refused: None,
             announcer: Announcer::new(config.rungs.len() + 1, stills::stills(&config)),
             studio,
             encoded,
@@ -189,6 +206,7 @@ impl Line {
         loop {
             if !finishing {
                 finishing = self.put_out_what_is_due()?;
+                self.pass_on_top().await?;
             }
             let next = self.until_next(finishing);
             tokio::select! {
@@ -202,7 +220,7 @@ impl Line {
                 () = tokio::time::sleep(next) => {}
                 _ = reports.tick() => self.report().await?,
             }
-            if self.studio.take_keyframe_wanted() {
+            if self.studio.take_keyframe_wanted() || self.copier_wants_keyframe() {
                 self.say(FromChild::KeyframeWanted).await?;
             }
         }
@@ -211,8 +229,18 @@ impl Line {
     fn hear(&mut self, message: ToChild) {
         match message {
             ToChild::Record(Record::End(at)) => self.studio.line().end(at, now()),
-            ToChild::Record(record) => self.source.take(record),
-            ToChild::Lost => self.source.lost(),
+            ToChild::Record(record) => {
+                if let Some(copier) = &mut self.copier {
+                    copier.hear(&record);
+                }
+                self.source.take(record);
+            }
+            ToChild::Lost => {
+                if let Some(copier) = &mut self.copier {
+                    copier.lost();
+                }
+                self.source.lost();
+            }
             ToChild::Begin { .. } => {}
         }
     }
@@ -229,8 +257,9 @@ impl Line {
                 None => return Ok(false),
                 Some(Due::Sound { frame, samples }) => self.ladder.sound(frame, &samples)?,
                 Some(Due::Slot { slot, scene }) => {
+                    let copied = self.copy(slot, &scene);
                     let canvas = self.paint(&scene);
-                    self.ladder.picture(slot, &canvas)?;
+                    self.ladder.picture(slot, &canvas, copied)?;
                     self.shutter.picture(slot, &canvas);
                 }
                 Some(Due::Over) => {
@@ -254,6 +283,31 @@ impl Line {
         })
     }
 
+    /// Whether the top rung has the source's own picture in this slot.
+    fn copy(&mut self, slot: i64, scene: &Scene<Picture>) -> bool {
+        let Some(copier) = &mut self.copier else {
+            return false;
+        };
+        let alone = scene.single().filter(|shown| shown.fresh);
+        let decided = copier.slot(slot, alone.map(|shown| (shown.track, shown.at)));
+        let copied = decided.copy.is_some();
+        self.copied += u64::from(copied);
+        if let Some(rendition) = decided.renewed {
+            self.top.before(slot, Encoded::Rendition(rendition));
+        }
+        if let Some(frame) = decided.copy {
+            self.top.picture(slot, Encoded::Frame(frame));
+        }
+        copied
+    }
+
+    fn copier_wants_keyframe(&mut self) -> bool {
+        let now = self.timeline.at(now());
+        self.copier
+            .as_mut()
+            .is_some_and(|copier| copier.wants_keyframe(now))
+    }
+
     /// How long nothing can be due. When the encoders are full, their progress wakes the loop.
     fn until_next(&self, finishing: bool) -> Duration {
         let line = self.studio.line();
@@ -270,10 +324,36 @@ impl Line {
 
     /// Whether that was the last of it.
     async fn pass_on(&mut self, encoded: Encoded) -> Result<bool, Error> {
+        match (encoded, &mut self.copier) {
+            // In the order of the slots, with those that are copied.
+            (Encoded::Frame(frame), Some(_)) if frame.track == TOP => {
+                let slot = self.grid.slot(frame.at);
+                self.top.picture(slot, Encoded::Frame(frame));
+                self.pass_on_top().await?;
+            }
+            (Encoded::Rendition(rendition), Some(copier)) if rendition.id == TOP => {
+                copier.rung(&rendition);
+                self.tell(Encoded::Rendition(rendition)).await?;
+            }
+            (encoded, _) => self.tell(encoded).await?,
+        }
+        Ok(self.announcer.is_finished())
+    }
+
+    async fn pass_on_top(&mut self) -> Result<(), Error> {
+        while let Some((before, picture)) = self.top.take() {
+            for encoded in before.into_iter().chain([picture]) {
+                self.tell(encoded).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell(&mut self, encoded: Encoded) -> Result<(), Error> {
         for message in self.announcer.take(encoded)? {
             self.say(message).await?;
         }
-        Ok(self.announcer.is_finished())
+        Ok(())
     }
 
     async fn end(&mut self) -> Result<(), Error> {
@@ -288,6 +368,7 @@ impl Line {
             let mut line = self.studio.line();
             Report {
                 counts: line.counts(),
+                copied: std::mem::take(&mut self.copied),
                 decode_errors: self.studio.take_decode_errors(),
                 b_frames: self.studio.take_b_frames(),
                 lag_ms: line.lag(now()).as_secs_f64() * 1000.0,
@@ -298,7 +379,20 @@ impl Line {
             }
         };
         self.cpu_ms = cpu_ms;
+        self.say_why_not_copied();
         self.say(FromChild::Report(report)).await
+    }
+
+    /// Once for each reason. A picture that is missing is none: the next keyframe mends it.
+    fn say_why_not_copied(&mut self) {
+        let refused = self.copier.as_ref().and_then(Copier::refused);
+        let Some(refused) = refused.filter(|why| **why != Refusal::Missing) else {
+            return;
+        };
+        if self.refused.as_ref() != Some(refused) {
+            log(format_args!("the source is not passed through: {refused}"));
+            self.refused = Some(refused.clone());
+        }
     }
 
     async fn say(&self, message: FromChild) -> Result<(), Error> {

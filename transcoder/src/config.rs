@@ -16,6 +16,8 @@ pub struct Config {
     pub line_delay_ms: u32,
     /// From the largest picture to the smallest. The first one's size is the canvas of the line.
     pub rungs: Vec<Rung>,
+    /// Whether the source's own pictures may be the top rung.
+    pub passthrough: Passthrough,
     /// x264's speed preset.
     pub preset: String,
     pub audio_bitrate_kbps: u32,
@@ -35,6 +37,16 @@ pub struct Rung {
     pub name: String,
     pub height: u32,
     pub bitrate_kbps: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Passthrough {
+    /// All is encoded.
+    #[default]
+    Off,
+    /// Pictures are copied where that is right, and worth it.
+    Auto,
 }
 
 /// More rungs than any ladder needs; each costs an encoder.
@@ -74,6 +86,7 @@ impl Default for Config {
                 rung("480p", 480, 1100),
                 rung("360p", 360, 600),
             ],
+            passthrough: Passthrough::default(),
             preset: "veryfast".into(),
             audio_bitrate_kbps: 128,
             slate: "The lecture resumes shortly".into(),

@@ -14,7 +14,8 @@ use gstreamer_video::DownstreamForceKeyUnitEvent;
 use timeline::{Frame, Grid, Media, MediaTime, Rendition, Span, TICKS_PER_SECOND, TrackId};
 use tokio::sync::{Notify, mpsc};
 
-use crate::config::AUDIO;
+use crate::config::{AUDIO, Passthrough};
+use crate::copy::Shape;
 use crate::line::Start;
 use crate::sound::{CHANNELS, FRAME, RATE, Sample, frame_start};
 use crate::{Config, Error, Rung, avc};
@@ -26,6 +27,15 @@ pub const MAX_IN_FLIGHT: i64 = 16;
 /// quarter of the bitrate: Apple's authoring rules ask for a peak within 25 % of the average.
 const VBV_MS: u32 = 800;
 const PEAK_PER_CENT: u32 = 125;
+
+/// The first rung.
+pub const TOP: TrackId = TrackId(1);
+
+/// Set on pictures whose slot is copied from the source.
+const NOT_FOR_THE_TOP: gst::BufferFlags = gst::BufferFlags::DROPPABLE;
+
+/// The id of the parameter sets that are made here where others may stand beside them. Encoders count from 0.
+const OWN_SETS: u8 = 31;
 
 /// Packets that AAC's first window makes before the first sample: 1,024 samples of priming. They are left out,
 /// so that decoded sound stands at its media time.
@@ -48,6 +58,8 @@ pub struct Ladder {
     grid: Grid,
     audio: Arc<Packets>,
     progress: Arc<Progress>,
+    /// The last slot that the top rung's encoder was given.
+    top: i64,
 }
 
 /// The slot after the last one that each rung has encoded.
@@ -83,6 +95,9 @@ impl Ladder {
             packets: AtomicI64::new(0),
         });
         for (n, rung) in config.rungs.iter().enumerate() {
+            if n == 0 {
+                leave_out_copied(&named(&pipeline, "queue-0")?)?;
+            }
             force_keyframes(&named(&pipeline, &format!("x264-{n}"))?, grid)?;
             video_out(
                 &named(&pipeline, &format!("out-{n}"))?,
@@ -109,6 +124,7 @@ impl Ladder {
             grid,
             audio,
             progress,
+            top: start.slot - 1,
         };
         ladder.pipeline.set_state(gst::State::Playing)?;
         Ok(ladder)
@@ -129,23 +145,34 @@ impl Ladder {
 
     /// Whether the encoders take another picture, `next` being the next slot.
     pub fn has_room(&self, next: i64) -> bool {
-        let slowest = self
+        let encoded = self
             .progress
             .rungs
             .iter()
-            .map(|slot| slot.load(Ordering::Acquire))
-            .min();
+            .map(|slot| slot.load(Ordering::Acquire));
+        // An encoder that has put out all it was given waits for nothing, however many slots were copied since.
+        let behind = encoded
+            .enumerate()
+            .filter(|(n, slot)| *n > 0 || *slot <= self.top);
+        let slowest = behind.map(|(_, slot)| slot).min().or(Some(next));
         slowest.is_some_and(|slowest| next - slowest < MAX_IN_FLIGHT)
     }
 
-    pub fn picture(&self, slot: i64, canvas: &gst::Buffer) -> Result<(), Error> {
+    /// `copied`: the top rung has the source's own picture in this slot.
+    pub fn picture(&mut self, slot: i64, canvas: &gst::Buffer, copied: bool) -> Result<(), Error> {
         // A repeated picture shares its memory with the one before; only the times are its own.
         let mut buffer = canvas.copy();
         if let Some(buffer) = buffer.get_mut() {
             buffer.set_pts(clock_time(self.grid.slot_start(slot)));
             buffer.set_dts(None);
             buffer.set_duration(clock_time(MediaTime::ZERO + self.grid.frame));
-            buffer.unset_flags(gst::BufferFlags::DISCONT);
+            buffer.unset_flags(gst::BufferFlags::DISCONT | NOT_FOR_THE_TOP);
+            if copied {
+                buffer.set_flags(NOT_FOR_THE_TOP);
+            }
+        }
+        if !copied {
+            self.top = slot;
         }
         push(&self.pictures, buffer)
     }
@@ -202,7 +229,10 @@ fn description(config: &Config, grid: Grid) -> String {
                 rung.height,
             );
         }
-        text += &format!("canvas-{n}. ! {queue} ! {} ", x264(n, rung, config, grid));
+        text += &format!(
+            "canvas-{n}. ! {queue} name=queue-{n} ! {} ",
+            x264(n, rung, config, grid)
+        );
     }
     text += &format!(
         "appsrc name=sound {source} \
@@ -216,22 +246,67 @@ fn description(config: &Config, grid: Grid) -> String {
 /// One thread and no slices: no frame waits for another, and the rungs already fill the processors. No
 /// keyframe is the encoder's own idea.
 fn x264(n: usize, rung: &Rung, config: &Config, grid: Grid) -> String {
+    let beside = match (n, config.passthrough) {
+        (0, Passthrough::Auto) => beside_a_source(rung),
+        _ => String::new(),
+    };
     format!(
         "x264enc name=x264-{n} tune=zerolatency speed-preset={} bitrate={} vbv-buf-capacity={VBV_MS} bframes=0 \
-         key-int-max={} threads=1 sliced-threads=false aud=false option-string=scenecut=0 ! \
+         key-int-max={} threads=1 sliced-threads=false aud=false option-string=scenecut=0{beside} ! \
          video/x-h264,profile=high,stream-format=avc,alignment=au ! appsink name=out-{n} sync=false async=false",
         config.preset, rung.bitrate_kbps, grid.gop_frames,
     )
 }
 
-/// Asks for an IDR on the very thread and right before the picture it is for.
+/// Parameter sets with a name of their own, and a level that leaves room for a source's: up to 1080p at 60 fps is what
+/// every player decodes.
+fn beside_a_source(rung: &Rung) -> String {
+    format!(":sps-id={OWN_SETS}:level={}", level(rung))
+}
+
+fn level(rung: &Rung) -> u8 {
+    if rung.height <= 1080 { 42 } else { 52 }
+}
+
+/// What a source's pictures must be to stand in the top rung.
+pub fn shape(config: &Config) -> Shape {
+    let (width, height) = config.canvas();
+    Shape {
+        width,
+        height,
+        level: config.rungs.first().map_or(0, level),
+    }
+}
+
+/// Keeps the slots that are copied from the top rung's encoder.
+fn leave_out_copied(queue: &gst::Element) -> Result<(), Error> {
+    let pad = queue
+        .static_pad("sink")
+        .ok_or_else(|| Error::GStreamer("a queue has no sink".into()))?;
+    pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+        let copied = info
+            .buffer()
+            .is_some_and(|buffer| buffer.flags().contains(NOT_FOR_THE_TOP));
+        match copied {
+            true => gst::PadProbeReturn::Handled,
+            false => gst::PadProbeReturn::Ok,
+        }
+    });
+    Ok(())
+}
+
+/// Asks for an IDR on the very thread and right before the picture it is for: on the grid, and behind what was not for
+/// this encoder.
 fn force_keyframes(encoder: &gst::Element, grid: Grid) -> Result<(), Error> {
     let pad = encoder
         .static_pad("sink")
         .ok_or_else(|| Error::GStreamer("x264enc has no sink".into()))?;
+    let next = AtomicI64::new(i64::MIN);
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         let at = info.buffer().and_then(|buffer| buffer.pts()).map(media_time);
-        if at.is_some_and(|at| grid.is_keyframe_slot(grid.slot(at))) {
+        let slot = at.map(|at| grid.slot(at));
+        let alone = slot.is_some_and(|slot| next.swap(slot + 1, Ordering::Relaxed) != slot);
+        if alone || slot.is_some_and(|slot| grid.is_keyframe_slot(slot)) {
             pad.send_event(DownstreamForceKeyUnitEvent::builder().all_headers(false).build());
         }
         gst::PadProbeReturn::Ok

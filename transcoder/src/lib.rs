@@ -13,6 +13,7 @@ mod backlog;
 mod barrier;
 mod child;
 mod config;
+mod copy;
 mod decode;
 mod encode;
 mod error;
@@ -29,7 +30,7 @@ mod supervisor;
 mod wire;
 
 pub use child::child;
-pub use config::{Config, Rung};
+pub use config::{Config, Passthrough, Rung};
 pub use error::Error;
 pub use supervisor::run;
 pub use wire::Job;

@@ -6,6 +6,7 @@ use metrics::{Histogram, histogram};
 use timeline::{BroadcastId, Frame, TrackId, WallTime};
 
 use crate::Config;
+use crate::encode::TOP;
 use crate::wire::{Job, Report};
 
 /// What a picture's time in the transcoder goes on (docs/latency.md).
@@ -17,7 +18,7 @@ pub struct Stages {
 }
 
 /// The top rung; the slowest one releases it.
-const PICTURES: TrackId = TrackId(1);
+const PICTURES: TrackId = TOP;
 
 impl Stages {
     pub fn of(broadcast: &BroadcastId) -> Self {
@@ -72,6 +73,7 @@ pub fn publish(broadcast: &BroadcastId, report: &Report) {
         ("lectern_transcoder_skipped_pictures_total", counts.skipped),
         ("lectern_transcoder_late_sound_samples_total", counts.late_samples),
         ("lectern_transcoder_sound_gaps_total", counts.sound_gaps),
+        ("lectern_transcoder_copied_pictures_total", report.copied),
         ("lectern_transcoder_decode_errors_total", report.decode_errors),
         ("lectern_transcoder_b_frames_total", report.b_frames),
         ("lectern_transcoder_cpu_milliseconds_total", report.cpu_ms),

@@ -15,7 +15,7 @@ use crate::backlog::Backlog;
 use crate::barrier::Barrier;
 use crate::line::Start;
 use crate::wire::{FromChild, Job, ToChild};
-use crate::{Config, Error, report};
+use crate::{Config, Error, Passthrough, report};
 
 use patience::{Backoff, Watchdog};
 use process::Process;
@@ -238,6 +238,7 @@ impl Supervisor {
     fn take(&mut self, message: FromChild, watchdog: &mut Watchdog) -> Result<(), String> {
         match message {
             FromChild::Ladder { renditions, stills } => self.announce(renditions, stills),
+            FromChild::Renewed(rendition) => self.renew(rendition),
             FromChild::Frame(frame) => self.release(frame, watchdog),
             FromChild::KeyframeWanted => {
                 self.request_keyframe();
@@ -256,8 +257,9 @@ impl Supervisor {
 
     fn announce(&mut self, ladder: Vec<Rendition>, stills: Stills) -> Result<(), String> {
         if self.barrier.is_none() {
+            let copied = self.config.passthrough == Passthrough::Auto;
             self.barrier = Some(
-                Barrier::new(self.job.grid, &ladder, stills, self.start)
+                Barrier::new(self.job.grid, &ladder, stills, self.start, copied)
                     .ok_or("its ladder lacks pictures or sound")?,
             );
             ladder
@@ -276,14 +278,36 @@ impl Supervisor {
         Ok(())
     }
 
+    /// The same rendition, but for its init.
+    fn renew(&mut self, rendition: Rendition) -> Result<(), String> {
+        let barrier = self
+            .barrier
+            .as_mut()
+            .ok_or("a rendition came before the ladder")?;
+        let known = self.ladder.iter().find(|known| known.id == rendition.id);
+        let same = known.is_some_and(|known| {
+            let init = rendition.init.clone();
+            Rendition {
+                init,
+                ..known.clone()
+            } == rendition
+        });
+        match same {
+            true => barrier.renew(rendition).map_err(|e| e.to_string()),
+            false => Err(format!("{} became another rendition", rendition.name)),
+        }
+    }
+
     fn release(&mut self, frame: Frame, watchdog: &mut Watchdog) -> Result<(), String> {
         let barrier = self.barrier.as_mut().ok_or("a frame came before the ladder")?;
         let (before, line) = (barrier.next().slot, &self.line);
         let (stages, ladder) = (&self.stages, self.ladder.len());
         barrier
-            .offer(frame, |frame| {
-                stages.released(&self.job, &self.config, &frame, ladder);
-                line.send(Record::Frame(frame));
+            .offer(frame, |record| {
+                if let Record::Frame(frame) = &record {
+                    stages.released(&self.job, &self.config, frame, ladder);
+                }
+                line.send(record);
             })
             .map_err(|e| e.to_string())?;
         if barrier.next().slot != before {

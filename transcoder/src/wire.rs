@@ -49,6 +49,8 @@ pub enum FromChild {
         renditions: Vec<Rendition>,
         stills: Stills,
     },
+    /// A rendition needs another init from its next frame on, which heads a segment.
+    Renewed(Rendition),
     Frame(Frame),
     /// No picture can be decoded without a keyframe.
     KeyframeWanted,
@@ -62,6 +64,8 @@ pub enum FromChild {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub counts: Counts,
+    /// Slots whose picture in the top rung is the source's own.
+    pub copied: u64,
     pub decode_errors: u64,
     /// Pictures that came in another order than they are shown in.
     pub b_frames: u64,

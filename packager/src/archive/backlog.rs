@@ -13,9 +13,18 @@ use crate::storyboard::Cues;
 #[derive(Debug)]
 pub(crate) struct Job {
     pub msn: u64,
-    pub segments: Vec<(playlist::Segment, Bytes)>,
+    pub segments: Vec<Filed>,
     /// Added to the storyboard since the last job.
     pub cues: Cues,
+}
+
+/// A segment of one rendition.
+#[derive(Debug)]
+pub(crate) struct Filed {
+    pub entry: playlist::Segment,
+    pub body: Bytes,
+    /// The init that the entry names, if it is a new one.
+    pub init: Option<Bytes>,
 }
 
 pub(crate) struct Backlog {
@@ -89,9 +98,9 @@ impl Backlog {
 
 impl Job {
     fn give_up(&mut self) -> u64 {
-        for (entry, body) in &mut self.segments {
-            entry.gap = true;
-            *body = Bytes::new();
+        for filed in &mut self.segments {
+            filed.entry.gap = true;
+            filed.body = Bytes::new();
         }
         self.cues = Cues::default();
         self.msn
@@ -109,7 +118,11 @@ mod tests {
         };
         Job {
             msn,
-            segments: vec![(entry, Bytes::from_static(b"bytes"))],
+            segments: vec![Filed {
+                entry,
+                body: Bytes::from_static(b"bytes"),
+                init: None,
+            }],
             cues: Cues {
                 text: "a cue".into(),
                 stills: vec![],
@@ -125,8 +138,8 @@ mod tests {
         backlog.close();
         for msn in 0..4 {
             let job = backlog.next().await.unwrap();
-            assert_eq!((job.msn, job.segments[0].0.gap), (msn, msn < 2));
-            assert_eq!(job.segments[0].1.is_empty(), msn < 2);
+            assert_eq!((job.msn, job.segments[0].entry.gap), (msn, msn < 2));
+            assert_eq!(job.segments[0].body.is_empty(), msn < 2);
             assert_eq!(job.cues.is_empty(), msn < 2);
         }
         assert!(backlog.next().await.is_none());

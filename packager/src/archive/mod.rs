@@ -15,7 +15,7 @@ pub use spool::Spool;
 
 use timeline::ArchiveError;
 
-pub(crate) use backlog::{Backlog, Job};
+pub(crate) use backlog::{Backlog, Filed, Job};
 pub(crate) use lifetime::{is_ended, lifetime};
 pub(crate) use writer::{Lane, Presented, TextLane, Writer};
 

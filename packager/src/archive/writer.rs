@@ -12,7 +12,7 @@ use futures::future::try_join_all;
 use timeline::{Archive, BroadcastId, Object, TextRendition};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Backlog, Job, content_type};
+use super::{Backlog, Filed, Job, content_type};
 use crate::error::Error;
 use crate::meters::Meters;
 use crate::playlist::{self, END_LIST};
@@ -147,9 +147,12 @@ impl Presented {
     }
 
     fn record(&self, recorder: &mut Recorder, job: &Job) {
-        for (lane, (entry, body)) in self.lanes.iter().zip(&job.segments) {
-            if !entry.gap {
-                recorder.push(&lane.name, job.msn, body);
+        for (lane, filed) in self.lanes.iter().zip(&job.segments) {
+            if let Some(init) = &filed.init {
+                recorder.renew(&lane.name, init);
+            }
+            if !filed.entry.gap {
+                recorder.push(&lane.name, job.msn, &filed.body);
             }
         }
     }
@@ -193,13 +196,13 @@ impl Writer {
         while let Some(job) = self.backlog.next().await {
             self.keep(presented, &job).await?;
             presented.record(&mut recorder, &job);
-            for (playlist, (entry, _)) in playlists.iter_mut().zip(&job.segments) {
-                playlist.add(entry);
+            for (playlist, filed) in playlists.iter_mut().zip(&job.segments) {
+                playlist.add(&filed.entry);
             }
             if let Some(text) = &mut storyboard {
                 text.push_str(&job.cues.text);
             }
-            let entries = job.segments.iter().map(|(entry, _)| entry);
+            let entries = job.segments.iter().map(|filed| &filed.entry);
             if let Some(entry) = text_entry(job.msn, entries) {
                 let owe = |texts: &mut TextLane| texts.owed.push_back((job.msn, entry.clone()));
                 texts.iter_mut().for_each(owe);
@@ -232,13 +235,18 @@ impl Writer {
     }
 
     async fn keep(&self, presented: &Presented, job: &Job) -> Result<(), GaveUp> {
-        let segments = presented
-            .lanes
-            .iter()
-            .zip(&job.segments)
-            .filter(|(_, (entry, _))| !entry.gap);
-        try_join_all(segments.map(|(lane, (entry, body))| self.put(&lane.name, &entry.uri, body.clone())))
-            .await?;
+        let segments = || presented.lanes.iter().zip(&job.segments);
+        // Before what needs them.
+        let inits = segments().filter_map(|(lane, filed)| {
+            let (name, init) = filed.entry.turn.map.as_ref().zip(filed.init.clone())?;
+            Some(self.put(&lane.name, name, init))
+        });
+        try_join_all(inits).await?;
+        let whole = segments().filter(|(_, filed)| !filed.entry.gap);
+        try_join_all(
+            whole.map(|(lane, Filed { entry, body, .. })| self.put(&lane.name, &entry.uri, body.clone())),
+        )
+        .await?;
         for (msn, still) in &job.cues.stills {
             self.put(FOLDER, &still_name(*msn), still.clone()).await?;
         }

@@ -206,14 +206,13 @@ fn rendered(version: &Version, delta: bool, headers: &HeaderMap, cache: Cache) -
 fn init(air: &Air, rendition: &str, name: &str, headers: &HeaderMap) -> Option<Response> {
     let front = air.front();
     let (_, entry) = front.presented.as_ref()?.ladder.named(rendition)?;
-    (entry.init_name == name).then(|| {
-        let init = Immutable {
-            name,
-            content_type: entry.content_type(),
-            cache: Cache::YEAR,
-        };
-        init.reply(entry.init.clone(), headers)
-    })
+    let body = entry.init(name)?;
+    let init = Immutable {
+        name,
+        content_type: entry.content_type(),
+        cache: Cache::YEAR,
+    };
+    Some(init.reply(body.clone(), headers))
 }
 
 fn segment(air: &Air, rendition: &str, msn: u64, headers: &HeaderMap) -> Result<Option<Response>, Problem> {

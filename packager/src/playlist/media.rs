@@ -46,8 +46,7 @@ pub struct ServerControl {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
-    /// EXT-X-DISCONTINUITY and a new EXT-X-MAP (none where it is empty): its encoder describes itself differently.
-    pub new_map: Option<String>,
+    pub turn: Turn,
     pub program_date_time: WallTime,
     /// Listed near the live edge only.
     pub parts: Vec<Part>,
@@ -58,6 +57,16 @@ pub struct Segment {
     pub uri: String,
     /// For the I-frame playlist alone.
     pub pictures: Vec<Picture>,
+}
+
+/// What is different from a segment on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// EXT-X-DISCONTINUITY: another encoder took over across a hole.
+    pub discontinuity: bool,
+    /// EXT-X-MAP: another init. By itself it is no discontinuity: times and pictures go on, the decoder only needs
+    /// parameter sets that it does not have.
+    pub map: Option<String>,
 }
 
 /// A picture that needs no other.
@@ -73,7 +82,7 @@ pub struct Picture {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
     /// As of the segment.
-    pub new_map: Option<String>,
+    pub turn: Turn,
     pub program_date_time: WallTime,
     pub parts: Vec<Part>,
 }
@@ -146,7 +155,7 @@ impl Media {
     pub fn tail(&self) -> String {
         let mut out = String::new();
         if let Some(open) = &self.open {
-            new_map(&mut out, open.new_map.as_deref());
+            open.turn.render(&mut out);
             program_date_time(&mut out, open.program_date_time);
             open.parts.iter().for_each(|part| part.render(&mut out));
         }
@@ -190,10 +199,21 @@ impl ServerControl {
     }
 }
 
+impl Turn {
+    fn render(&self, out: &mut String) {
+        if self.discontinuity {
+            line(out, format_args!("#EXT-X-DISCONTINUITY"));
+        }
+        if let Some(map) = &self.map {
+            line(out, format_args!("#EXT-X-MAP:URI=\"{map}\""));
+        }
+    }
+}
+
 impl Segment {
     pub fn render(&self, out: &mut String) {
         // What applies to the whole segment stands before its first part (4.4.4.9).
-        new_map(out, self.new_map.as_deref());
+        self.turn.render(out);
         program_date_time(out, self.program_date_time);
         self.parts.iter().for_each(|part| part.render(out));
         if self.gap {
@@ -211,7 +231,7 @@ impl Segment {
     /// end. A segment that is missing, or whose pictures are not known, is a gap here, so that all else stays at
     /// its time.
     pub fn render_pictures(&self, out: &mut String) {
-        new_map(out, self.new_map.as_deref());
+        self.turn.render(out);
         if self.gap || self.pictures.is_empty() {
             program_date_time(out, self.program_date_time);
             let (duration, uri) = (Seconds(self.duration), &self.uri);
@@ -272,14 +292,6 @@ impl RenditionReport {
     }
 }
 
-fn new_map(out: &mut String, map: Option<&str>) {
-    let Some(map) = map else { return };
-    line(out, format_args!("#EXT-X-DISCONTINUITY"));
-    if !map.is_empty() {
-        line(out, format_args!("#EXT-X-MAP:URI=\"{map}\""));
-    }
-}
-
 fn program_date_time(out: &mut String, at: WallTime) {
     line(out, format_args!("#EXT-X-PROGRAM-DATE-TIME:{}", DateTime(at)));
 }
@@ -335,7 +347,7 @@ mod tests {
                 segment(1, vec![part(1, 0, true), part(1, 1, false)]),
             ],
             open: Some(Open {
-                new_map: None,
+                turn: Turn::default(),
                 program_date_time: at(6400),
                 parts: vec![part(2, 0, true)],
             }),

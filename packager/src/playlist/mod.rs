@@ -6,7 +6,7 @@ mod decimal;
 mod media;
 mod multivariant;
 
-pub use media::{END_LIST, Media, Open, Part, Picture, RenditionReport, Segment, ServerControl};
+pub use media::{END_LIST, Media, Open, Part, Picture, RenditionReport, Segment, ServerControl, Turn};
 pub use multivariant::{Alternative, IFrameVariant, Multivariant, Subtitles, Variant};
 
 /// The one right Content-Type (section 4).

@@ -108,7 +108,7 @@ mod tests {
         let mut all = Ladder::default();
         renditions
             .into_iter()
-            .for_each(|rendition| all.add(rendition).unwrap());
+            .for_each(|rendition| drop(all.add(rendition).unwrap()));
         let text = all.multivariant(&Grid::default(), "und").render();
         Choice::of(text.as_bytes()).unwrap()
     }

@@ -63,6 +63,8 @@ struct Lane {
     /// As the init segment has it: kind, size, timescale.
     trak: Trak,
     codecs: Vec<Codec>,
+    /// Of each init segment: its place in `codecs`.
+    entries: Vec<u32>,
     timescale: u32,
     silence: Option<&'static [u8]>,
     chunks: Vec<Chunk>,
@@ -111,16 +113,15 @@ impl Lane {
         if timescale == 0 || traks.iter().any(|trak| kind(trak) != kind(&first)) {
             return Err(BadMovie::Init);
         }
-        let codecs: Vec<Codec> = traks
-            .into_iter()
-            .flat_map(|trak| trak.mdia.minf.stbl.stsd.codecs)
-            .collect();
+        let described = traks.into_iter().flat_map(|trak| trak.mdia.minf.stbl.stsd.codecs);
+        let (codecs, entries) = sample_entries(described);
         let start = track.segments.first().map_or(0, |segment| segment.start);
         Ok(Lane {
             name: track.name.clone(),
             silence: codecs.first().and_then(silence),
             trak: first,
             codecs,
+            entries,
             timescale,
             chunks: Vec::with_capacity(track.segments.len()),
             sizes: Vec::with_capacity(track.sizes.len()),
@@ -200,7 +201,8 @@ impl Lane {
             pieces: first..pieces.len(),
         };
         self.sizes.extend_from_slice(sizes);
-        self.add(what, segment.start, segment.samples, bytes, segment.init + 1);
+        let entry = self.entries.get(segment.init as usize).ok_or(BadMovie::Init)?;
+        self.add(what, segment.start, segment.samples, bytes, entry + 1);
         Ok(())
     }
 
@@ -250,6 +252,47 @@ fn trak(init: &[u8]) -> Result<Trak, BadMovie> {
         .pop()
         .filter(|trak| trak.mdia.minf.stbl.stsd.codecs.len() == 1);
     trak.filter(|_| moov.trak.is_empty()).ok_or(BadMovie::Init)
+}
+
+/// The sample entries that a track needs, and which of them each of its inits means: one whose parameter sets are all
+/// in another's needs none of its own, and few players take a second.
+fn sample_entries(described: impl Iterator<Item = Codec>) -> (Vec<Codec>, Vec<u32>) {
+    let (mut codecs, mut entries): (Vec<Codec>, Vec<u32>) = Default::default();
+    for codec in described {
+        let known = codecs
+            .iter()
+            .position(|known| *known == codec || serves(known, &codec));
+        let place = match (known, codecs.last_mut()) {
+            (Some(known), _) => known,
+            (None, Some(last)) if serves(&codec, last) => {
+                *last = codec;
+                codecs.len() - 1
+            }
+            _ => {
+                codecs.push(codec);
+                codecs.len() - 1
+            }
+        };
+        entries.push(place as u32);
+    }
+    (codecs, entries)
+}
+
+/// Whether what needs one sample entry can be decoded with the other.
+fn serves(with: &Codec, needs: &Codec) -> bool {
+    let (Codec::Avc1(with), Codec::Avc1(needs)) = (with, needs) else {
+        return false;
+    };
+    let within = |all: &[Vec<u8>], some: &[Vec<u8>]| some.iter().all(|set| all.contains(set));
+    with.visual == needs.visual
+        && within(
+            &with.avcc.sequence_parameter_sets,
+            &needs.avcc.sequence_parameter_sets,
+        )
+        && within(
+            &with.avcc.picture_parameter_sets,
+            &needs.avcc.picture_parameter_sets,
+        )
 }
 
 /// The frame that fills holes, where we know one.
@@ -425,7 +468,7 @@ mod tests {
         let mut all = Ladder::default();
         ladder()
             .into_iter()
-            .for_each(|rendition| all.add(rendition).unwrap());
+            .for_each(|rendition| drop(all.add(rendition).unwrap()));
         let init = |name: &str| all.named(name).unwrap().1.init.clone();
         let mut video = Track::named("720p");
         let pushed = [(1, 288_000, &[700, 20][..]), (3, 864_000, &[800])]
@@ -508,6 +551,55 @@ mod tests {
         ];
         let expected = expected.map(|(key, length)| (key.to_owned(), 50..50 + length));
         assert_eq!(objects.collect::<Vec<_>>(), expected);
+    }
+
+    /// An init segment with these parameter sets.
+    fn init(sps: &[u8], pps: &[u8]) -> Vec<u8> {
+        let sets = |kind: u8, sets: &[u8]| {
+            let each = sets.iter().flat_map(|set| [0, 5, kind, 0x64, 0, 0x1f, *set]);
+            each.collect::<Vec<u8>>()
+        };
+        let record = [
+            &[1, 0x64, 0, 0x1f, 0xff, 0xe0 | sps.len() as u8][..],
+            &sets(0x67, sps),
+            &[pps.len() as u8],
+            &sets(0x68, pps),
+            &[0xfd, 0xf8, 0xf8, 0],
+        ];
+        let rendition = timeline::Rendition {
+            init: record.concat().into(),
+            ..crate::testing::video(1, "720p", 2_500_000)
+        };
+        crate::fmp4::init_segment(&rendition).unwrap().to_vec()
+    }
+
+    #[test]
+    fn inits_whose_parameter_sets_are_in_another_share_its_sample_entry() {
+        let mut index = index();
+        let described = |index: &Index| {
+            let (_, moov) = made(index);
+            let stbl = &moov.trak[0].mdia.minf.stbl;
+            let entries = stbl
+                .stsc
+                .entries
+                .iter()
+                .map(|entry| entry.sample_description_index);
+            let sets = stbl.stsd.codecs.iter().map(|codec| match codec {
+                Codec::Avc1(avc1) => avc1.avcc.sequence_parameter_sets.len(),
+                _ => panic!("{codec:?}"),
+            });
+            (entries.collect::<Vec<_>>(), sets.collect::<Vec<_>>())
+        };
+        index.tracks[0].segments[1].init = 1;
+        // More sets are added, …
+        index.tracks[0].inits = vec![init(b"a", b"a"), init(b"ab", b"ab")];
+        assert_eq!(described(&index), (vec![1, 1], vec![2]));
+        // … are dropped again, …
+        index.tracks[0].inits.reverse();
+        assert_eq!(described(&index), (vec![1, 1], vec![2]));
+        // … or are others.
+        index.tracks[0].inits = vec![init(b"ab", b"a"), init(b"ac", b"a")];
+        assert_eq!(described(&index), (vec![1, 2], vec![2, 2]));
     }
 
     #[test]

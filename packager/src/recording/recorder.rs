@@ -33,6 +33,13 @@ impl Recorder {
         }
     }
 
+    /// What follows of a rendition needs another init segment.
+    pub fn renew(&mut self, rendition: &str, init: &Bytes) {
+        if let Some(recorded) = self.tracks.iter_mut().find(|own| own.track.name == rendition) {
+            recorded.init = init.clone();
+        }
+    }
+
     /// A segment was archived. Those of renditions that are not in the recording are passed over.
     pub fn push(&mut self, rendition: &str, msn: u64, segment: &[u8]) {
         let Some(recorded) = self.tracks.iter_mut().find(|own| own.track.name == rendition) else {

@@ -198,7 +198,7 @@ mod tests {
         let mut all = Ladder::default();
         ladder()
             .into_iter()
-            .for_each(|rendition| all.add(rendition).unwrap());
+            .for_each(|rendition| drop(all.add(rendition).unwrap()));
         let track = |name: &str, per_run: u32, size: u32, duration: u32, units: u64| {
             let mut track = Track::named(name);
             for msn in 0..3_375 {

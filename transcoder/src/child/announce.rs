@@ -28,7 +28,7 @@ impl Announcer {
         }
     }
 
-    /// What can be said now.
+    /// What can be said now. A rendition that is told again, after the ladder was announced, is renewed.
     pub fn take(&mut self, encoded: Encoded) -> Result<Vec<FromChild>, Error> {
         match encoded {
             Encoded::Frame(frame) if self.known.is_none() => return Ok(vec![FromChild::Frame(frame)]),
@@ -47,7 +47,7 @@ impl Announcer {
 
     fn learn(&mut self, rendition: Rendition) -> Vec<FromChild> {
         let Some(known) = &mut self.known else {
-            return Vec::new();
+            return vec![FromChild::Renewed(rendition)];
         };
         known.push(rendition);
         if known.len() < self.ladder {
@@ -129,6 +129,14 @@ mod tests {
         assert!(!announcer.is_finished());
         announcer.take(Encoded::Finished).unwrap();
         assert!(announcer.is_finished());
+    }
+
+    #[test]
+    fn a_rendition_that_is_told_again_is_renewed() {
+        let mut announcer = Announcer::new(1, STILLS);
+        announcer.take(Encoded::Rendition(rendition(1))).unwrap();
+        let again = announcer.take(Encoded::Rendition(rendition(1))).unwrap();
+        assert_eq!(again, [FromChild::Renewed(rendition(1))]);
     }
 
     #[test]

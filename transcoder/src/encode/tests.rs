@@ -25,18 +25,32 @@ struct Made {
 
 /// Runs a ladder over these slots and frames of sound, as the line would.
 async fn make(start: Start, slots: i64, sound: impl Fn(i64) -> Vec<Sample>) -> Made {
+    make_beside(start, slots, sound, config(), |_| false).await
+}
+
+/// … while some slots of the top rung are copied.
+async fn make_beside(
+    start: Start,
+    slots: i64,
+    sound: impl Fn(i64) -> Vec<Sample>,
+    config: Config,
+    copied: impl Fn(i64) -> bool,
+) -> Made {
     gst::init().unwrap();
-    let config = config();
     let (out, mut encoded) = mpsc::channel(64);
     let moved = Arc::new(Notify::new());
-    let ladder = Ladder::start(&config, Grid::default(), start, out, moved.clone()).unwrap();
+    let mut ladder = Ladder::start(&config, Grid::default(), start, out, moved.clone()).unwrap();
     let feed = async {
         for n in 0..slots {
             while !ladder.has_room(start.slot + n) {
                 moved.notified().await;
             }
             ladder
-                .picture(start.slot + n, &grey(&config, (n * 7 % 200) as u8))
+                .picture(
+                    start.slot + n,
+                    &grey(&config, (n * 7 % 200) as u8),
+                    copied(start.slot + n),
+                )
                 .unwrap();
         }
         for n in 0..slots * 3000 / 1920 {
@@ -102,6 +116,34 @@ async fn every_rung_has_every_slot_and_its_idrs_on_the_grid() {
     assert_eq!(
         audio,
         (157..157 + 156).map(|frame| frame * 1920).collect::<Vec<_>>()
+    );
+}
+
+/// However many are copied, the encoder is not waited for, and goes on with an IDR.
+#[tokio::test(flavor = "multi_thread")]
+async fn slots_that_are_copied_are_left_out_of_the_top_rung_alone() {
+    let config = Config {
+        passthrough: Passthrough::Auto,
+        ..config()
+    };
+    let copied = |slot| (5..40).contains(&slot) || (60..130).contains(&slot);
+    let made = make_beside(Start::default(), 140, silence, config, copied).await;
+    let slots = |rung: u32, keyframes: bool| {
+        let frames = made.frames[&rung].iter().filter(|f| f.keyframe || !keyframes);
+        frames.map(|f| f.at.ticks() / 3000).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        slots(1, false),
+        (0..140).filter(|slot| !copied(*slot)).collect::<Vec<_>>()
+    );
+    assert_eq!(slots(1, true), [0, 40, 48, 130]);
+    assert_eq!(slots(2, false), (0..140).collect::<Vec<_>>());
+    assert_eq!(slots(2, true), [0, 48, 96]);
+    // Its parameter sets leave the low ids to the source; slices refer to them.
+    let sets = |rung| crate::copy::ids(&made.renditions[&rung].init).unwrap();
+    assert_eq!(
+        (sets(1), sets(2)),
+        ((vec![OWN_SETS], vec![OWN_SETS]), (vec![0], vec![0]))
     );
 }
 

@@ -83,7 +83,8 @@ pub fn pictures(id: TrackId, codec: Codec, timeline: Timeline, first: i64, count
         }
         _ => "vp8enc deadline=1 cpu-used=8 target-bitrate=2000000 keyframe-max-dist=30",
     };
-    let caps = format!("video/x-raw,format=I420,width={WIDTH},height={HEIGHT},framerate=30/1");
+    let caps =
+        format!("video/x-raw,format=I420,width={WIDTH},height={HEIGHT},framerate=30/1,colorimetry=bt709");
     let input = (0..count).map(|n| {
         let at = MediaTime::from_ticks((first + n) * 3000);
         let mut picture = vec![90; WIDTH * HEIGHT];
@@ -175,6 +176,8 @@ pub async fn publish(source: &Producer, timeline: Timeline, mut frames: Vec<Fram
 #[derive(Default)]
 pub struct Recording {
     pub renditions: Vec<Rendition>,
+    /// Told again, each before the frame of this place.
+    pub renewed: Vec<(usize, Rendition)>,
     pub stills: Option<Stills>,
     pub frames: Vec<Frame>,
     pub end: Option<MediaTime>,
@@ -188,9 +191,18 @@ impl Recording {
             while let Some(record) = line.next().await.unwrap() {
                 assert_eq!(recording.end, None, "nothing follows the end");
                 match record {
-                    Record::Rendition(rendition) => {
-                        assert!(recording.frames.is_empty(), "renditions come first");
+                    Record::Rendition(rendition) if recording.frames.is_empty() => {
                         recording.renditions.push(rendition);
+                    }
+                    Record::Rendition(rendition) => {
+                        let known = recording.renditions.iter().find(|known| known.id == rendition.id);
+                        let init = rendition.init.clone();
+                        let same = Rendition {
+                            init,
+                            ..known.expect("renditions come first").clone()
+                        };
+                        assert_eq!(same, rendition, "only the init of a rendition may change");
+                        recording.renewed.push((recording.frames.len(), rendition));
                     }
                     Record::Stills(stills) => {
                         assert!(recording.stills.replace(stills).is_none(), "announced once");
