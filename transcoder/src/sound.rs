@@ -8,6 +8,7 @@
 
 mod drift;
 mod hurry;
+mod lateness;
 
 use std::collections::VecDeque;
 
@@ -15,6 +16,7 @@ use timeline::{AAC_FRAME, MediaTime, TICKS_PER_SECOND};
 
 use drift::Drift;
 use hurry::Hurry;
+use lateness::{Late, Slack};
 
 pub const RATE: u32 = 48_000;
 pub const CHANNELS: usize = 2;
@@ -29,25 +31,10 @@ pub type Sample = [f32; CHANNELS];
 const CONTIGUOUS: f64 = ms(5);
 /// Drift beyond this is not drift: the packet is placed anew.
 const JUMP: f64 = ms(100);
-/// Sound later than the line for this long is not a burst after a loss: the sound is moved back, as far as it
-/// takes, because late sound is better than none.
-const LATE_FOR_GOOD: i64 = ms(500) as i64;
-/// A path that has just become slower becomes slower still.
-const STILL_LATE: i64 = ms(100) as i64;
-const JUST_MOVED: i64 = ms(3_000) as i64;
-/// Sound that was in time for so long is late anew.
-const FORGIVEN: i64 = ms(2_000) as i64;
-/// Room left before the edge when the sound is moved back …
+/// Room left before the edge when the sound is moved back.
 const MARGIN: f64 = ms(40);
-/// … and when it comes forward again, which is begun for more than this.
-const KEPT: f64 = ms(20);
-const WORTH_IT: f64 = ms(60);
 /// Sound is never moved back further than this; what is later is lost.
 const MAX_SHIFT: f64 = ms(2_000);
-/// The least room before the edge is looked at over one to two such spans before sound that was moved back comes
-/// forward. Twice as long each time that was too soon.
-const LEAST_PATIENCE: i64 = ms(1_000) as i64;
-const MOST_PATIENCE: i64 = ms(16_000) as i64;
 /// Sound further ahead of the edge than this has no sane time. Also bounds the memory: 12 MB.
 const MAX_AHEAD: f64 = ms(30_000);
 /// What a seam's step decays by with each sample: 2 ms to a hundredth.
@@ -178,7 +165,7 @@ impl Sound {
                 return self.move_back(late as f64 + MARGIN, want, packet);
             }
         } else {
-            self.late.since = None;
+            self.late.in_time();
         }
         if late as usize >= packet.len() {
             self.expected = None;
@@ -190,10 +177,7 @@ impl Sound {
 
     fn move_back(&mut self, by: f64, want: f64, packet: &[Sample]) {
         self.shift += by;
-        self.late = Late {
-            moved: Some(self.base),
-            ..Late::default()
-        };
+        self.late.moved_back(self.base);
         self.slack.moved_back(self.base);
         self.seam((want + by - self.drift.pending()).round() as i64);
         self.lay(0.0, packet);
@@ -231,94 +215,6 @@ impl Sound {
         if by > 0.0 {
             self.slack.moved_forward(self.base, by);
         }
-    }
-}
-
-/// Sound that came after its frame had left.
-#[derive(Default)]
-struct Late {
-    since: Option<i64>,
-    last: i64,
-    moved: Option<i64>,
-}
-
-impl Late {
-    /// Sound is late at `base`. Whether it has been for so long that it is to be moved back.
-    fn for_good(&mut self, base: i64) -> bool {
-        if base - self.last >= FORGIVEN {
-            self.since = None;
-        }
-        self.last = base;
-        let borne = match self.moved {
-            Some(moved) if base - moved < JUST_MOVED => STILL_LATE,
-            _ => LATE_FOR_GOOD,
-        };
-        base - *self.since.get_or_insert(base) >= borne
-    }
-}
-
-/// The least room before the edge, over one to two spans of patience.
-struct Slack {
-    since: i64,
-    least: f64,
-    /// Of the span before.
-    before: Option<f64>,
-    patience: i64,
-    /// Sound comes forward, or when it last did.
-    coming: bool,
-    forward: Option<i64>,
-}
-
-impl Slack {
-    fn new(since: i64) -> Self {
-        Slack {
-            since,
-            least: f64::INFINITY,
-            before: None,
-            patience: LEAST_PATIENCE,
-            coming: false,
-            forward: None,
-        }
-    }
-
-    fn watch(&mut self, base: i64, room: f64) {
-        self.least = self.least.min(room);
-        if base - self.since >= self.patience {
-            self.before = Some(self.least);
-            (self.since, self.least) = (base, room);
-        }
-    }
-
-    /// By how much sound that is `shift` behind may come forward.
-    fn room(&mut self, shift: f64) -> f64 {
-        let least = self.before.map_or(0.0, |before| before.min(self.least));
-        self.coming = shift > 0.0 && least > if self.coming { KEPT } else { WORTH_IT };
-        if self.coming {
-            (least - KEPT).min(shift)
-        } else {
-            0.0
-        }
-    }
-
-    fn moved_forward(&mut self, base: i64, by: f64) {
-        self.least -= by;
-        self.before = self.before.map(|before| before - by);
-        self.forward = Some(base);
-    }
-
-    /// Soon after it came forward: that was no recovery.
-    fn moved_back(&mut self, base: i64) {
-        let hasty = self
-            .forward
-            .is_some_and(|forward| base - forward < 8 * self.patience);
-        *self = Slack {
-            patience: if hasty {
-                (self.patience * 2).min(MOST_PATIENCE)
-            } else {
-                LEAST_PATIENCE
-            },
-            ..Slack::new(base)
-        };
     }
 }
 

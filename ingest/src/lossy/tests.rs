@@ -142,7 +142,8 @@ fn what_is_only_overtaken_is_seldom_asked_for() {
         ..GOOD
     };
     let found = weather(Publisher::browser, swapped, "5 % overtaken by up to 30 ms");
-    assert!(found.shown > 0.99 && found.asked < 0.01, "{found}");
+    // Asking a fifth of them in vain is cheaper than asking for the lost ones late.
+    assert!(found.shown > 0.99 && found.asked < 0.02, "{found}");
     // A shuffle of 100 ms, a path of its own for each packet.
     let found = weather(
         Publisher::browser,
@@ -170,8 +171,8 @@ fn everything_at_once() {
         awful,
         "10 % loss, 100 ms jitter, 5 % overtaken, 5 % doubled",
     );
-    assert!(found.asked < 0.5, "{found}");
-    assert!(found.shown > 0.8, "{found}");
+    assert!(found.asked < 0.2, "{found}");
+    assert!(found.shown > 0.75, "{found}");
 }
 
 #[test]

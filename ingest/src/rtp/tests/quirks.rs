@@ -121,7 +121,10 @@ fn a_long_gop_whose_sender_ignores_requests() {
         expected(&high),
         "nothing is shown before the keyframe, and all from it on"
     );
-    assert!((8..=9).contains(&asked), "asked {asked} times in 8.3 s");
+    assert!(
+        (6..=8).contains(&asked),
+        "asked {asked} times in 8.3 s: ever more rarely"
+    );
     assert_eq!(intake.counts().dropped, 250);
 }
 
