@@ -188,13 +188,13 @@ mod tests {
 
     #[test]
     fn a_slot_shows_the_picture_captured_last_at_or_before_it() {
-        let mut p = pictures(&[0, 1200, 2000, 5200]);
+        let mut p = pictures(&[0, 1200, 2000, 6700]);
         assert_eq!(p.take(at(0)), Face::Fresh(0));
         assert_eq!(p.take(at(3000)), Face::Fresh(2000));
         assert_eq!(p.take(at(4000)), Face::Repeat(2000));
         assert_eq!(
-            p.take(at(4250)),
-            Face::Fresh(5200),
+            p.take(at(6000)),
+            Face::Fresh(6700),
             "a hair later is the same slot"
         );
         assert_eq!(p.skipped, 1);
