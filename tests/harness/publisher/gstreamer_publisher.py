@@ -23,6 +23,8 @@ from gi.repository import GLib, Gst, GstSdp, GstWebRTC  # noqa: E402
 
 RATE = 30
 HEADER = struct.Struct(">cqqI")
+# What is older when the connection stands is not sent: it would come in a burst.
+QUEUE = "queue leaky=downstream max-size-bytes=0 max-size-buffers=0 max-size-time=100000000"
 ENCODERS = {
     "H264": "x264enc tune=zerolatency speed-preset=ultrafast bitrate=1500 key-int-max=60 threads=1 ! video/x-h264,profile=constrained-baseline ! rtph264pay config-interval=-1 aggregate-mode=zero-latency",
     "VP8": "vp8enc deadline=1 cpu-used=16 target-bitrate=1500000 keyframe-max-dist=60 ! rtpvp8pay picture-id-mode=15-bit",
@@ -39,9 +41,9 @@ class Publisher:
             sink = f'whipsink name=out whip-endpoint="{url}" auth-token="{token}"'
         self._pipeline = Gst.parse_launch(f"""{sink}
             appsrc name=video format=time is-live=true caps=video/x-raw,format=I420,width={width},height={height},framerate={RATE}/1
-              ! queue ! {ENCODERS[codec]} ! application/x-rtp,media=video,encoding-name={codec},clock-rate=90000,payload=96 ! out.sink_0
+              ! {QUEUE} ! {ENCODERS[codec]} ! application/x-rtp,media=video,encoding-name={codec},clock-rate=90000,payload=96 ! out.sink_0
             appsrc name=audio format=time is-live=true caps=audio/x-raw,format=S16LE,rate=48000,channels=1,layout=interleaved
-              ! queue ! opusenc ! rtpopuspay ! application/x-rtp,media=audio,encoding-name=OPUS,clock-rate=48000,payload=111 ! out.sink_1""")
+              ! {QUEUE} ! opusenc ! rtpopuspay ! application/x-rtp,media=audio,encoding-name=OPUS,clock-rate=48000,payload=111 ! out.sink_1""")
         self._out = self._pipeline.get_by_name("out")
         bus = self._pipeline.get_bus()
         bus.add_signal_watch()
