@@ -8,8 +8,9 @@ run=(build-essential pkg-config ca-certificates
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
   gstreamer1.0-plugins-ugly gstreamer1.0-libav fonts-dejavu-core)
 # git: cargo-deny reads the tree through it. python3-venv: aiortc, an independent WHIP publisher.
-# nginx: a CDN edge. redis, postgresql: rooms on several nodes (the tests start their own).
-test=(git chromium ffmpeg python3 python3-venv nginx-light libnginx-mod-http-lua
+# firefox, GStreamer's WebRTC and its Python bindings: more of them. nginx: a CDN edge. redis, postgresql: rooms on several nodes (the tests start their own).
+test=(git chromium ffmpeg python3 python3-venv firefox-esr
+  gstreamer1.0-nice gir1.2-gst-plugins-bad-1.0 python3-gi nginx-light libnginx-mod-http-lua
   redis-server postgresql)
 
 case "${1:-run}" in
@@ -23,7 +24,10 @@ for package in "${wanted[@]}"; do
   dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
 done
 finish() {
-  [ "${1:-run}" != test ] || "$(dirname "$0")/s3.sh"
+  if [ "${1:-run}" = test ]; then
+    "$(dirname "$0")/s3.sh"
+    "$(dirname "$0")/pion.sh"
+  fi
   exit 0
 }
 [ ${#missing[@]} -eq 0 ] && finish "$@"

@@ -1,5 +1,6 @@
 #!/bin/sh
-# What the stories need besides the machine's own packages: npm packages, a Python with aiortc, and an S3 server.
+# What the stories need besides the machine's own packages: npm packages, a Python with aiortc, an S3 server,
+# and a publisher on pion.
 # Quick when done.
 set -eu
 cd "$(dirname "$0")"
@@ -16,3 +17,4 @@ if ! cmp -s requirements.txt .venv/.lectern-requirements; then
 fi
 
 ../scripts/s3.sh
+../scripts/pion.sh

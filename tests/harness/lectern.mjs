@@ -35,8 +35,9 @@ export class Lectern {
   /** @type {import('node:child_process').ChildProcess} */ process;
 
   /**
-   * @param {{story: string, config?: string, data?: string, args?: string[], env?: Record<string, string>}} options
-   *   `config`: sections of the configuration file beside `[ingest]`; `data`: a folder to go on with; `env`: more of it
+   * @param {{story: string, config?: string, data?: string, args?: string[], env?: Record<string, string>, udp?: string}} options
+   *   `config`: sections of the configuration file beside `[ingest]`; `data`: a folder to go on with; `env`: more of it;
+   *   `udp`: where media arrive
    */
   static async start(options) {
     const lectern = new Lectern(options);
@@ -45,14 +46,14 @@ export class Lectern {
   }
 
   /** @private */
-  constructor({ story, config = SMALL_LADDER, data, args = [], env = {} }) {
+  constructor({ story, config = SMALL_LADDER, data, args = [], env = {}, udp = '127.0.0.1:0' }) {
     mkdirSync(OUT, { recursive: true });
     this.data = data ?? mkdtempSync(join(tmpdir(), `lectern-${story}-`));
     this.configFile = join(this.data, 'lectern.toml');
     this.log = join(OUT, `${story}.log`);
     this.args = args;
     this.env = { ...ENVIRONMENT, ...env };
-    writeFileSync(this.configFile, `[ingest]\nudp = "127.0.0.1:0"\n${config}`);
+    writeFileSync(this.configFile, `[ingest]\nudp = "${udp}"\n${config}`);
   }
 
   async #listen(listen = '127.0.0.1:0') {

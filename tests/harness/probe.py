@@ -9,8 +9,8 @@ import av
 import numpy as np
 
 COLUMNS, CLOCK_HEIGHT = 28, 0.08
-# A beep is at half of full scale; codecs smear a little before it.
-BEEP_LEVEL = 0.15
+# Of the loudest there is: codecs smear a little before a beep. What is no louder than noise is silence.
+BEEP_SHARE, NOISE = 0.3, 0.03
 # Beeps are a second apart and 60 ms long.
 SILENCE_MS = 500
 
@@ -20,7 +20,7 @@ def main(source, seconds="inf", place=None):
     found = {"pictures": [], "beeps": [], "keyframes": []}
     with av.open(source) as container:
         streams = [s for s in (next(iter(container.streams.video), None), next(iter(container.streams.audio), None)) if s]
-        last_loud, first = -1e12, None
+        blocks, first = [], None
         for frame in container.decode(*streams):
             at = float(frame.pts * frame.time_base) * 1000
             first = at if first is None else first
@@ -31,7 +31,8 @@ def main(source, seconds="inf", place=None):
                 if frame.key_frame:
                     found["keyframes"].append(at)
             else:
-                last_loud = _listen(frame, at, last_loud, found["beeps"])
+                blocks.append((at, frame.sample_rate, _loudness(frame)))
+    found["beeps"] = _beeps(blocks)
     print(json.dumps(found))
 
 
@@ -58,17 +59,23 @@ def _clock(luma):
     return ms if ms and sum(((ms >> (8 * i)) & 255) * (i + 1) for i in range(6)) & 255 == checksum else None
 
 
-def _listen(frame, at, last_loud, beeps):
+def _loudness(frame):
     samples = frame.to_ndarray()
     if samples.dtype.kind == "i":
         samples = samples / np.iinfo(samples.dtype).max
-    mono = np.abs(samples).max(axis=0) if frame.format.is_planar else np.abs(samples.reshape(-1, frame.layout.nb_channels)).max(axis=1)
-    for i in np.flatnonzero(mono > BEEP_LEVEL):
-        loud = at + i * 1000 / frame.sample_rate
-        if loud - last_loud > SILENCE_MS:
-            beeps.append(loud)
-        last_loud = loud
-    return last_loud
+    return np.abs(samples).max(axis=0) if frame.format.is_planar else np.abs(samples.reshape(-1, frame.layout.nb_channels)).max(axis=1)
+
+
+def _beeps(blocks):
+    level = max((block.max() for _, _, block in blocks), default=0) * BEEP_SHARE
+    beeps, last_loud = [], -1e12
+    for at, rate, block in blocks:
+        for i in np.flatnonzero(block > max(level, NOISE)):
+            loud = at + i * 1000 / rate
+            if loud - last_loud > SILENCE_MS:
+                beeps.append(loud)
+            last_loud = loud
+    return beeps
 
 
 main(*sys.argv[1:])

@@ -6,6 +6,7 @@
 //! RTX is taken apart and asks again for what has come) and our own idea of when a publisher is gone.
 
 pub(crate) mod codecs;
+mod crypto;
 mod listen;
 mod mux;
 mod roaming;
@@ -132,7 +133,7 @@ impl Peer {
             PeerConnectionBuilder::new()
                 .with_configuration(RTCConfigurationBuilder::default().build())
                 .with_media_engine(engine)
-                .with_setting_engine(settings())
+                .with_setting_engine(settings()?)
                 .with_interceptor_registry(registry)
                 .with_handler(handler.clone())
                 .with_runtime(route.runtime())
@@ -302,15 +303,17 @@ pub(crate) const ICE_CHECKS_EVERY: Duration = Duration::from_millis(50);
 /// Checks of one pair of candidates: for two seconds, as long as any path takes.
 pub(crate) const ICE_CHECKS: u16 = 40;
 
-fn settings() -> SettingEngine {
-    SettingEngineBuilder::new()
+fn settings() -> Result<SettingEngine, PeerError> {
+    let settings = SettingEngineBuilder::new()
+        .with_crypto_provider(Arc::new(crypto::Crypto::new().map_err(stack)?))
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_ice_timeouts(Some(ICE_DISCONNECTED), None, None)
         .with_ice_connection_attempts(Some(ICE_CHECKS_EVERY), Some(ICE_CHECKS))
         .with_srtp_replay_protection_window(REPLAY_WINDOW)
         // The placeholder of our socket is a loopback address.
         .with_include_loopback_candidate(true)
-        .build()
+        .build();
+    Ok(settings)
 }
 
 fn stack(error: impl std::fmt::Display) -> PeerError {

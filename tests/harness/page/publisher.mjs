@@ -11,7 +11,7 @@ let session = null;
 /** How far the page's clock is behind the true one, for a lecture that is to have begun earlier. */
 let backMs = 0;
 
-globalThis.lecturer = { publish, sendLayer, resize, hangUp, vanish, serverPort, setBack, sent, restart, transport };
+globalThis.lecturer = { publish, addPicture, sendLayer, resize, hangUp, vanish, serverPort, setBack, sent, restart, transport };
 
 function setBack(ms) {
   backMs = ms;
@@ -20,19 +20,23 @@ function setBack(ms) {
 const clock = () => performance.timeOrigin + performance.now() - backMs;
 
 /** The picture and the sound, for whoever publishes them. */
-function media(width, height) {
+async function media(width, height) {
   resize(width, height);
   setInterval(paint, FRAME_MS);
   const picture = canvas.captureStream();
-  return new MediaStream([...picture.getVideoTracks(), ...beeps().getAudioTracks()]);
+  return new MediaStream([...picture.getVideoTracks(), ...(await beeps()).getAudioTracks()]);
 }
 
-/** @param {{url: string, token: string, width: number, height: number, codec?: string, port?: number, layers?: {rid: string, scale: number}[]}} options */
-async function publish({ url, token, width, height, codec, port, layers }) {
-  globalThis.lectureMedia ??= media(width, height);
+/**
+ * `picture`: false for sound alone, 'later' for a place in the offer that `addPicture` fills. `layers`: simulcast.
+ * @param {{url: string, token: string, width: number, height: number, codec?: string, port?: number, picture?: boolean | 'later', sound?: boolean,
+ *   layers?: {rid: string, scale: number}[]}} options
+ */
+async function publish({ url, token, width, height, codec, port, picture = true, sound = true, layers }) {
+  globalThis.lectureMedia ??= await media(width, height);
   const connection = new RTCPeerConnection();
-  session = { connection, token, location: null, etag: null, answer: '' };
-  addTracks(connection, globalThis.lectureMedia, codec, layers);
+  session = { connection, token, location: null, etag: null, answer: '', video: null };
+  addTracks(connection, globalThis.lectureMedia, { codec, picture, sound, layers });
   await connection.setLocalDescription();
   const headers = { 'Content-Type': 'application/sdp', Authorization: `Bearer ${token}` };
   const response = await fetch(url, { method: 'POST', headers, body: connection.localDescription.sdp });
@@ -43,7 +47,12 @@ async function publish({ url, token, width, height, codec, port, layers }) {
   session.etag = response.headers.get('ETag');
   await connection.setRemoteDescription({ type: 'answer', sdp: through(body, port) });
   await connected(connection);
-  return { status: response.status, location: session.location };
+  return { status: response.status, location: session.location, simulcast: /a=simulcast:(.*)/.exec(body)?.[1].trim() };
+}
+
+/** The camera is found while the lecture is on the air. */
+async function addPicture() {
+  await session.video.replaceTrack(globalThis.lectureMedia.getVideoTracks()[0]);
 }
 
 function resize(width, height) {
@@ -95,10 +104,9 @@ function serverPort() {
 
 /** Whether a layer of simulcast is sent. */
 async function sendLayer(rid, active) {
-  const [sender] = session.connection.getSenders();
-  const parameters = sender.getParameters();
+  const parameters = session.video.getParameters();
   parameters.encodings.find((encoding) => encoding.rid === rid).active = active;
-  await sender.setParameters(parameters);
+  await session.video.setParameters(parameters);
 }
 
 /** What left so far: bytes of pictures, and what the browser believes the path to bear. */
@@ -110,16 +118,19 @@ async function sent() {
   return { at: performance.now(), bytes, kbps: (pair?.availableOutgoingBitrate ?? 0) / 1000, retransmitted: streams.reduce((sum, { retransmittedPacketsSent = 0 }) => sum + retransmittedPacketsSent, 0) };
 }
 
-function addTracks(connection, stream, codec, layers) {
+function addTracks(connection, stream, { codec, picture, sound, layers }) {
   const [video] = stream.getVideoTracks();
   // A lecture's picture is read, not watched: keep its size when the path is thin.
   video.contentHint = 'detail';
-  const sendEncodings = layers?.map(({ rid, scale }) => ({ rid, scaleResolutionDownBy: scale }));
-  const sender = connection.addTransceiver(video, { direction: 'sendonly', streams: [stream], sendEncodings });
-  connection.addTransceiver(stream.getAudioTracks()[0], { direction: 'sendonly', streams: [stream] });
-  if (!codec) return;
-  const wanted = ({ mimeType }) => mimeType === `video/${codec}` || /rtx$/.test(mimeType);
-  sender.setCodecPreferences(RTCRtpSender.getCapabilities('video').codecs.filter(wanted));
+  if (picture) {
+    const sendEncodings = layers?.map(({ rid, scale }) => ({ rid, scaleResolutionDownBy: scale }));
+    const options = { direction: 'sendonly', streams: [stream], ...(layers && { sendEncodings }) };
+    const transceiver = connection.addTransceiver(picture === 'later' ? 'video' : video, options);
+    session.video = transceiver.sender;
+    const wanted = ({ mimeType }) => mimeType === `video/${codec}` || /rtx$/.test(mimeType);
+    if (codec) transceiver.setCodecPreferences(RTCRtpSender.getCapabilities('video').codecs.filter(wanted));
+  }
+  if (sound) connection.addTransceiver(stream.getAudioTracks()[0], { direction: 'sendonly', streams: [stream] });
 }
 
 /** With `port`, every candidate of the answer points to a relay in between. */
@@ -147,11 +158,14 @@ function paint() {
   draw(context, width, height, now);
 }
 
+/** 1 kHz for 60 ms from each whole second of the clock. */
+const beeps = () => (globalThis.MediaStreamTrackGenerator ? writtenBeeps() : gatedBeeps());
+
 /**
- * 1 kHz for 60 ms from each whole second of the clock. Written sample by sample: a headless browser has no sound card,
+ * Written sample by sample: a headless browser has no sound card,
  * and the clock that it pretends to have runs some percent slow.
  */
-function beeps() {
+function writtenBeeps() {
   const track = new MediaStreamTrackGenerator({ kind: 'audio' });
   const writer = track.writable.getWriter();
   const start = performance.timeOrigin + performance.now();
@@ -171,4 +185,18 @@ function block(ms, n) {
     data[i] = within < BEEP_MS ? Math.sin(2 * Math.PI * within) / 2 : 0;
   }
   return new AudioData({ format: 'f32', sampleRate: SAMPLE_RATE, numberOfFrames: data.length, numberOfChannels: 1, timestamp: n * BLOCK_MS * 1000, data });
+}
+
+/** Where samples cannot be written (Firefox): a fake microphone hears 1 kHz all the time, and is let through when there is to be a beep. */
+async function gatedBeeps() {
+  const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: plain });
+  const [track] = stream.getAudioTracks();
+  const gate = () => {
+    const within = clock() % 1000;
+    track.enabled = within < BEEP_MS;
+    setTimeout(gate, track.enabled ? BEEP_MS - within : 1000 - within);
+  };
+  gate();
+  return stream;
 }

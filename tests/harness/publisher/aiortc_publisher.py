@@ -1,4 +1,5 @@
-"""A lecture from aiortc: VP8 and Opus, all candidates in the offer. Usage: aiortc_publisher.py URL TOKEN [WIDTH HEIGHT]
+"""A lecture from aiortc: all candidates in the offer. Usage: aiortc_publisher.py OPTIONS-AS-JSON
+Options: "url", "token", "width", "height", "video" (VP8, H264) and "audio" (opus, PCMU, PCMA, G722).
 Runs until SIGTERM; then DELETE. One JSON line per event."""
 
 import asyncio
@@ -61,15 +62,22 @@ def _say(event, **more):
     print(json.dumps({"event": event, **more}), flush=True)
 
 
-async def main(url, token, width="640", height="360"):
+async def main(url, token, width=640, height=360, video="VP8", audio="opus"):
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     connection = RTCPeerConnection()
-    connection.on("connectionstatechange", lambda: _say("state", state=connection.connectionState))
-    video = connection.addTransceiver(Picture(int(width), int(height)), direction="sendonly")
-    connection.addTransceiver(Sound(), direction="sendonly")
-    codecs = RTCRtpSender.getCapabilities("video").codecs
-    video.setCodecPreferences([c for c in codecs if c.mimeType in ("video/VP8", "video/rtx")])
+
+    def changed():
+        _say("state", state=connection.connectionState)
+        if connection.connectionState == "connected":
+            _say("sending")
+
+    connection.on("connectionstatechange", changed)
+    for track, codec in ((Picture(width, height), video), (Sound(), audio)):
+        transceiver = connection.addTransceiver(track, direction="sendonly")
+        wanted = (f"{track.kind}/{codec}", f"{track.kind}/rtx")
+        codecs = RTCRtpSender.getCapabilities(track.kind).codecs
+        transceiver.setCodecPreferences([c for c in codecs if c.mimeType in wanted])
     await connection.setLocalDescription(await connection.createOffer())
     bearer = {"Authorization": f"Bearer {token}"}
     async with aiohttp.ClientSession(headers=bearer) as http:
@@ -86,4 +94,4 @@ async def main(url, token, width="640", height="360"):
             _say("deleted", status=response.status)
 
 
-asyncio.run(main(*sys.argv[1:]))
+asyncio.run(main(**json.loads(sys.argv[1])))

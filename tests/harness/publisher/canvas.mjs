@@ -17,11 +17,17 @@ export class CanvasPublisher {
 
   /**
    * On air. @param {string} url of the WHIP endpoint @param {string} token
-   * @param {{width?: number, height?: number, codec?: 'VP8' | 'VP9' | 'AV1' | 'H264', port?: number, layers?: {rid: string, scale: number}[]}} [options] `port`: of a relay; `layers`: of simulcast
-   * @returns {Promise<{status: number, body?: string}>}
+   * @param {{width?: number, height?: number, codec?: 'VP8' | 'VP9' | 'H264' | 'AV1', port?: number, picture?: boolean | 'later', sound?: boolean,
+   *   layers?: {rid: string, scale: number}[]}} [options] `port`: of a relay
+   * @returns {Promise<{status: number, body?: string, simulcast?: string}>}
    */
-  async publish(url, token, { width = 640, height = 360, codec, port, layers } = {}) {
-    return this.page.evaluate((options) => lecturer.publish(options), { url, token, width, height, codec, port, layers });
+  async publish(url, token, { width = 640, height = 360, ...more } = {}) {
+    return this.page.evaluate((options) => lecturer.publish(options), { url, token, width, height, ...more });
+  }
+
+  /** The camera that the offer had a place for. */
+  async addPicture() {
+    await this.page.evaluate(() => lecturer.addPicture());
   }
 
   /** Whether a layer of simulcast is sent. @param {string} rid @param {boolean} active */

@@ -1,4 +1,4 @@
-/** Publishers that are programs of their own: the OBS stand-in, aiortc, `lectern publish`. */
+/** Publishers that are programs of their own: the OBS stand-in, aiortc, FFmpeg, GStreamer, Go's pion, `lectern publish`. */
 import { spawn } from 'node:child_process';
 import { createWriteStream, mkdirSync } from 'node:fs';
 import { once } from 'node:events';
@@ -7,22 +7,41 @@ import { createInterface } from 'node:readline';
 import { BINARY, OUT } from '../lectern.mjs';
 import { Final, until } from '../until.mjs';
 
-const TESTS = join(import.meta.dirname, '../..');
+const HERE = import.meta.dirname;
+const TESTS = join(HERE, '../..');
 const PYTHON = join(TESTS, '.venv/bin/python');
+/** It has GStreamer's bindings (python3-gi). */
+const DEBIANS_PYTHON = '/usr/bin/python3';
+const RECORDER = [PYTHON, join(HERE, 'record.py')];
+const PION = join(TESTS, '.bin/pion-publisher');
 
 export class ProcessPublisher {
   /** What it has said so far: one object per JSON line. @type {{event: string, [more: string]: any}[]} */
   events = [];
 
-  /** @param {string} story @param {{url: string, token: string, seconds?: number, width?: number, height?: number, port?: number}} options */
+  /** @param {string} story @param {{url: string, token: string, seconds?: number, width?: number, height?: number, port?: number, [more: string]: unknown}} options of obs.mjs */
   static obs(story, options) {
-    return new ProcessPublisher(`${story}-obs`, process.execPath, [join(import.meta.dirname, 'obs.mjs'), JSON.stringify(options)]);
+    return new ProcessPublisher(`${story}-obs`, process.execPath, [join(HERE, 'obs.mjs'), JSON.stringify(options)]);
   }
 
-  /** @param {string} story @param {{url: string, token: string, width?: number, height?: number}} options */
-  static aiortc(story, { url, token, width = 640, height = 360 }) {
-    const script = join(import.meta.dirname, 'aiortc_publisher.py');
-    return new ProcessPublisher(`${story}-aiortc`, PYTHON, [script, url, token, String(width), String(height)]);
+  /** @param {string} story @param {{url: string, token: string, width?: number, height?: number, video?: 'VP8' | 'H264', audio?: 'opus' | 'PCMU' | 'PCMA' | 'G722'}} options */
+  static aiortc(story, options) {
+    return new ProcessPublisher(`${story}-aiortc`, PYTHON, [join(HERE, 'aiortc_publisher.py'), JSON.stringify(options)]);
+  }
+
+  /** @param {string} story @param {{url: string, token: string, encoder?: Record<string, string>, certificate?: boolean}} options */
+  static ffmpeg(story, options) {
+    return new ProcessPublisher(`${story}-ffmpeg`, PYTHON, [join(HERE, 'ffmpeg_publisher.py'), JSON.stringify(options)]);
+  }
+
+  /** @param {string} story @param {{url: string, token: string, codec?: 'H264' | 'VP8' | 'VP9', element?: 'webrtcbin' | 'whipsink'}} options */
+  static gstreamer(story, options) {
+    return new ProcessPublisher(`${story}-gstreamer`, DEBIANS_PYTHON, [join(HERE, 'gstreamer_publisher.py'), JSON.stringify({ recorder: RECORDER, ...options })]);
+  }
+
+  /** @param {string} story @param {{url: string, token: string, codec?: string, audio?: boolean, layers?: {width: number, height: number, kbps?: number}[], [more: string]: unknown}} options of pion/main.go */
+  static pion(story, options) {
+    return new ProcessPublisher(`${story}-pion`, PION, [JSON.stringify({ recorder: RECORDER, codec: 'H264', audio: true, layers: [{ width: 640, height: 360 }], ...options })]);
   }
 
   /** `lectern publish`. @param {string} story @param {{url: string, token: string, args?: string[]}} options */
