@@ -56,6 +56,10 @@ struct Shared {
     head: Arc<Head>,
     keyframe_wanted: Notify,
     skipped: AtomicU64,
+    capacity: usize,
+    sent: AtomicU64,
+    /// Where the consumers on the line are: how many of the records sent they have taken.
+    cursors: Mutex<Vec<Weak<AtomicU64>>>,
 }
 
 /// Tracks, renditions and stills now running, and the end: what a consumer that joins late must know first.
@@ -73,6 +77,9 @@ impl Producer {
             head: Arc::default(),
             keyframe_wanted: Notify::new(),
             skipped: AtomicU64::new(0),
+            capacity: records,
+            sent: AtomicU64::new(0),
+            cursors: Mutex::default(),
         }))
     }
 
@@ -92,11 +99,33 @@ impl Producer {
         }
         // Sent under the lock, so that a consumer that subscribes now sees each announcement exactly once.
         let _ = self.0.sender.send(record);
+        self.0.sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many records at most wait for a consumer.
+    pub fn capacity(&self) -> usize {
+        self.0.capacity
+    }
+
+    /// How many records can be sent before a consumer on the line loses one. Taps do not count: they may.
+    pub fn room(&self) -> usize {
+        let sent = self.0.sent.load(Ordering::Relaxed);
+        let mut cursors = self.0.cursors();
+        cursors.retain(|cursor| cursor.strong_count() > 0);
+        let taken = cursors.iter().filter_map(Weak::upgrade);
+        let waiting = taken.map(|taken| sent.saturating_sub(taken.load(Ordering::Relaxed)));
+        let waiting = usize::try_from(waiting.max().unwrap_or(0)).unwrap_or(usize::MAX);
+        self.0.capacity.saturating_sub(waiting)
     }
 
     pub fn subscribe(&self, policy: Policy) -> Consumer {
         let head = self.0.head.lock();
+        let taken = Arc::new(AtomicU64::new(self.0.sent.load(Ordering::Relaxed)));
+        if policy == Policy::Line {
+            self.0.cursors().push(Arc::downgrade(&taken));
+        }
         Consumer {
+            taken,
             receiver: self.0.sender.subscribe(),
             first: head.clone().into(),
             told: head.clone(),
@@ -145,6 +174,12 @@ impl Default for Producer {
     }
 }
 
+impl Shared {
+    fn cursors(&self) -> MutexGuard<'_, Vec<Weak<AtomicU64>>> {
+        self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Head {
     fn lock(&self) -> MutexGuard<'_, Vec<Record>> {
         // Nothing can panic while it is held.
@@ -161,6 +196,7 @@ pub struct Consumer {
     head: Arc<Head>,
     shared: Weak<Shared>,
     policy: Policy,
+    taken: Arc<AtomicU64>,
     /// A tap that lost records shows no frame until the next video keyframe.
     skipping: bool,
 }
@@ -177,12 +213,14 @@ impl Consumer {
             }
             match self.receiver.recv().await {
                 Ok(record) => {
+                    self.taken.fetch_add(1, Ordering::Relaxed);
                     if let Some(record) = self.admit(record) {
                         return Ok(Some(record));
                     }
                 }
                 Err(broadcast::error::RecvError::Closed) => return Ok(None),
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    self.taken.fetch_add(missed, Ordering::Relaxed);
                     self.catch_up();
                     match self.policy {
                         Policy::Line => return Err(Overflow { missed }),
@@ -323,6 +361,27 @@ mod tests {
         let mut consumer = producer.subscribe(Policy::Line);
         (0..10).for_each(|n| producer.send(frame(n, false)));
         assert_eq!(consumer.next().await, Err(Overflow { missed: 6 }));
+    }
+
+    #[tokio::test]
+    async fn a_producer_sees_how_much_room_the_slowest_on_the_line_leaves() {
+        let producer = Producer::with_capacity(8);
+        producer.send(frame(0, true));
+        assert_eq!(producer.room(), 8, "nobody listens");
+        let (mut one, two) = (producer.subscribe(Policy::Line), producer.subscribe(Policy::Line));
+        let _tap = producer.subscribe(Policy::Tap);
+        (0..5).for_each(|n| producer.send(frame(n, true)));
+        assert_eq!(producer.room(), 3);
+        for _ in 0..5 {
+            one.next().await.unwrap();
+        }
+        assert_eq!(producer.room(), 3, "the other is behind");
+        drop(two);
+        assert_eq!(producer.room(), 8);
+        (0..10).for_each(|n| producer.send(frame(n, true)));
+        assert_eq!(producer.room(), 0);
+        assert_eq!(one.next().await, Err(Overflow { missed: 2 }));
+        assert_eq!(producer.room(), 0);
     }
 
     #[tokio::test]
