@@ -105,6 +105,8 @@ struct View {
     hls: String,
     room: String,
     chat: String,
+    /// What happened to its transcoder since the server's start. The line went on behind each.
+    incidents: transcoder::Incidents,
     /// An MP4 to download, once there is one.
     recording: Option<String>,
 }
@@ -116,6 +118,7 @@ fn view(broadcast: &Broadcast) -> View {
     View {
         facts,
         on_air: broadcast.is_on_air(),
+        incidents: broadcast.incidents().borrow().clone(),
         hls: format!("/broadcasts/{id}/index.m3u8"),
         room: format!("/rooms/{id}"),
         chat: format!("/broadcasts/{id}/chat/index.json"),

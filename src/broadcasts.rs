@@ -63,6 +63,7 @@ pub struct Broadcast {
     saving: tokio::sync::Mutex<()>,
     line: watch::Sender<Line>,
     publisher: watch::Sender<Publisher>,
+    incidents: watch::Sender<transcoder::Incidents>,
     ending: AtomicBool,
     opened: mpsc::UnboundedSender<Opened>,
 }
@@ -305,6 +306,7 @@ impl Broadcast {
             ending: AtomicBool::new(line.is_ended()),
             line: watch::Sender::new(line),
             publisher: watch::Sender::new(Publisher::Absent { said_goodbye: false }),
+            incidents: watch::Sender::default(),
             opened,
         }
     }
@@ -338,6 +340,11 @@ impl Broadcast {
 
     pub fn line(&self) -> watch::Receiver<Line> {
         self.line.subscribe()
+    }
+
+    /// What happened to its transcoder since the server's start: told here, and read here.
+    pub fn incidents(&self) -> watch::Sender<transcoder::Incidents> {
+        self.incidents.clone()
     }
 
     pub fn publisher(&self) -> watch::Receiver<Publisher> {

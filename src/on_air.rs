@@ -20,7 +20,7 @@ const SLOWEST_RETRY: Duration = Duration::from_secs(5);
 pub struct OnAir {
     pub broadcasts: Broadcasts,
     pub settings: config::Broadcasts,
-    pub transcoder: transcoder::Config,
+    pub transcoder: transcoder::Transcoder,
     pub ingest: ingest::Ingest,
     pub origin: packager::Origin,
     pub rooms: chat::Rooms,
@@ -203,7 +203,8 @@ impl OnAir {
             grid: broadcast.latency.grid(),
             goes_on,
         };
-        let transcoded = transcoder::run(self.transcoder.clone(), job, source, line);
+        let incidents = broadcast.incidents();
+        let transcoded = self.transcoder.run(job, source, line, incidents);
         let (transcoded, packaged) = tokio::join!(transcoded, packaged);
         if let Err(error) = transcoded {
             tracing::error!("the transcoder stopped: {error}");

@@ -156,7 +156,7 @@ impl Server {
         let on_air = OnAir {
             broadcasts: broadcasts.clone(),
             settings: config.broadcasts,
-            transcoder: config.transcoder,
+            transcoder: transcoder::Transcoder::new(config.transcoder),
             ingest,
             origin,
             rooms,

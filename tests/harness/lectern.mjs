@@ -164,6 +164,16 @@ export class Lectern {
     return childrenOf(this.process.pid).filter((pid) => commandOf(pid).includes('transcode'));
   }
 
+  /** The process that makes a broadcast's line, by the server's log: a spare one stands beside it. */
+  transcoderOf(id) {
+    // eslint-disable-next-line no-control-regex
+    const log = readFileSync(this.log, 'utf8').replace(/\x1b\[[\d;]*m/g, '');
+    const started = [...log.matchAll(/transcoder process started.*broadcast=(\S+) pid=(\d+)/g)].filter(([, of]) => of === id);
+    const pid = Number(started.at(-1)?.[2]);
+    if (!this.children().includes(pid)) throw new Error(`no process ${pid} makes the line of ${id}`);
+    return pid;
+  }
+
   /** Resident memory of a process. @returns {number} MiB */
   static memory(pid) {
     return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) / 1024;

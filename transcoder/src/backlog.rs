@@ -21,6 +21,8 @@ pub struct Backlog {
     bytes: usize,
     heard: Option<MediaTime>,
     layout: Option<Layout>,
+    /// Frames of these tracks are missing: they go on at the next keyframe.
+    broken: Vec<TrackId>,
 }
 
 impl Backlog {
@@ -33,6 +35,7 @@ impl Backlog {
             }
             Record::TrackEnded(id) => {
                 self.tracks.retain(|t| t.id != *id);
+                self.broken.retain(|broken| broken != id);
                 self.drop_frames(|f| f.track == *id);
             }
             Record::Heard(at) => self.heard = self.heard.max(Some(*at)),
@@ -50,6 +53,22 @@ impl Backlog {
     /// Forgets the frames: they may be what the child died of.
     pub fn forget(&mut self) {
         self.drop_frames(|_| true);
+    }
+
+    /// The pictures of this last while may be what the child died of. What is before them still shows something.
+    pub fn suspect(&mut self, last: Span) {
+        let Some(newest) = self.newest_pictures().into_iter().map(|(_, at)| at).max() else {
+            return;
+        };
+        let video = self.tracks.iter().filter(|track| track.codec.is_video());
+        let video: Vec<TrackId> = video.map(|track| track.id).collect();
+        self.drop_frames(|f| f.at > newest - last && video.contains(&f.track));
+        self.broken = video;
+    }
+
+    /// Whether pictures are missing behind those of [`Backlog::records`].
+    pub fn is_broken(&self) -> bool {
+        !self.broken.is_empty()
     }
 
     pub fn records(&self) -> impl Iterator<Item = Record> {
@@ -73,8 +92,9 @@ impl Backlog {
         if !self.is_video(frame.track) {
             self.drop_frames(|f| f.track == frame.track && f.at < frame.at - SOUND);
         } else if frame.keyframe {
+            self.broken.retain(|id| *id != frame.track);
             self.drop_before(frame.track, line);
-        } else if !self.frames.iter().any(|f| f.track == frame.track) {
+        } else if self.broken.contains(&frame.track) || !self.frames.iter().any(|f| f.track == frame.track) {
             // Nothing to decode it from.
             return;
         }
@@ -189,6 +209,23 @@ mod tests {
         assert_eq!(b.newest_pictures(), [(TrackId(1), MediaTime::from_ticks(81_000))]);
         push(&mut b, 900, Record::TrackEnded(TrackId(1)));
         assert_eq!(b.records().count(), 1);
+    }
+
+    #[test]
+    fn what_a_child_may_have_died_of_is_left_out_up_to_the_next_keyframe() {
+        let mut b = backlog();
+        (0..10).for_each(|n| push(&mut b, 0, frame(1, n * 100, n == 0, 10)));
+        push(&mut b, 0, frame(2, 900, true, 10));
+        b.suspect(Span::from_millis(500));
+        assert_eq!(frames(&b, 1), [0, 100, 200, 300, 400]);
+        assert_eq!(frames(&b, 2), [900], "sound is decoded apart");
+        assert!(b.is_broken());
+        push(&mut b, 0, frame(1, 1000, false, 10));
+        assert_eq!(frames(&b, 1).len(), 5);
+        push(&mut b, 0, frame(1, 1100, true, 10));
+        push(&mut b, 0, frame(1, 1200, false, 10));
+        assert_eq!(frames(&b, 1)[5..], [1100, 1200]);
+        assert!(!b.is_broken());
     }
 
     #[test]

@@ -7,11 +7,11 @@ mod source;
 mod studio;
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
@@ -23,13 +23,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
+use crate::confine::{self, Confined, Sandbox, limits};
 use crate::copy::{Copier, Refusal, Splice};
 use crate::encode::{Encoded, Ladder, TOP};
 use crate::line::{self, Due, Start};
 use crate::scene::{Canvas, Picture, Scene};
 use crate::stills::{self, Shutter};
 use crate::wire::{self, FromChild, Job, Report, SourceReport, ToChild};
-use crate::{Config, Error, Passthrough, encode, slate};
+use crate::{Config, Error, Passthrough, encode, slate, warm};
 
 use announce::Announcer;
 use source::Source;
@@ -40,17 +41,24 @@ const RECORDS_WAITING: usize = 512;
 /// Frames that wait for the socket. Then the encoders wait.
 const FRAMES_WAITING: usize = 256;
 const REPORT_EVERY: Duration = Duration::from_secs(1);
+const LOOK_FOR_HANGS_EVERY: Duration = Duration::from_millis(250);
+/// The message that has a process prepare itself is a few bytes.
+const MAX_PREPARE: usize = 1024;
 /// After a respawn the decoders get this long to catch up with the source before the line goes on regardless.
 const CATCH_UP: timeline::Span = timeline::Span::from_millis(1_500);
 
 /// Runs a line on the socket that is standard input, until its end or until the socket closes.
 pub fn child() -> Result<(), Error> {
-    gstreamer::init()?;
+    prepare()?;
     let stdin = std::io::stdin()
         .as_fd()
         .try_clone_to_owned()
         .map_err(Error::Socket)?;
-    let socket = StdUnixStream::from(stdin);
+    let mut socket = StdUnixStream::from(stdin);
+    let Some(ToChild::Prepare { sandbox }) = first(&mut socket)? else {
+        return Ok(());
+    };
+    let confined = confine::enter(sandbox)?;
     socket.set_nonblocking(true).map_err(Error::Socket)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // One reads and writes the socket; the main loop has this thread.
@@ -58,15 +66,50 @@ pub fn child() -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(Error::Socket)?;
-    runtime.block_on(converse(socket))
+    runtime.block_on(converse(socket, confined))
 }
 
-async fn converse(socket: StdUnixStream) -> Result<(), Error> {
+/// Whatever a line may need is loaded, and nothing else can be had from here on.
+#[doc(hidden)]
+pub fn confine_here(sandbox: Sandbox) -> Result<(), Error> {
+    prepare()?;
+    confine::enter(sandbox).map(drop)
+}
+
+fn prepare() -> Result<(), Error> {
+    limits::at_start();
+    gstreamer::init()?;
+    warm::up();
+    Ok(())
+}
+
+/// The first message, read before there is a second thread; none where the socket closed instead.
+fn first(socket: &mut StdUnixStream) -> Result<Option<ToChild>, Error> {
+    let mut length = [0; 4];
+    if let Err(e) = socket.read_exact(&mut length) {
+        return match e.kind() {
+            std::io::ErrorKind::UnexpectedEof => Ok(None),
+            _ => Err(Error::Socket(e)),
+        };
+    }
+    let length = u32::from_be_bytes(length) as usize;
+    if length > MAX_PREPARE {
+        return Err(Error::Wire("the first message is too long".into()));
+    }
+    let mut body = vec![0; length];
+    socket.read_exact(&mut body).map_err(Error::Socket)?;
+    wire::decode(&body).map(Some)
+}
+
+async fn converse(socket: StdUnixStream, confined: Confined) -> Result<(), Error> {
     // A terminal's Ctrl-C and systemd's SIGTERM reach the whole group; when to stop is the parent's decision.
     let _ignored = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
     let (read, write) = UnixStream::from_std(socket).map_err(Error::Socket)?.into_split();
     let mut read = FramedRead::new(read, wire::codec());
-    let Some(first) = read.next().await else {
+    let mut write = FramedWrite::new(write, wire::codec());
+    let ready = wire::encode(&FromChild::Ready(confined))?;
+    write.send(ready).await.map_err(Error::Socket)?;
+    let Some(begin) = read.next().await else {
         return Ok(());
     };
     let ToChild::Begin {
@@ -76,14 +119,15 @@ async fn converse(socket: StdUnixStream) -> Result<(), Error> {
         first_still,
         caught_up,
         sound_shifts_ms,
-    } = wire::decode(&first.map_err(Error::Socket)?)?
+    } = wire::decode(&begin.map_err(Error::Socket)?)?
     else {
-        return Err(Error::Wire("the first message does not begin a line".into()));
+        return Err(Error::Wire("the second message does not begin a line".into()));
     };
+    limits::memory(&config)?;
     let (records, incoming) = mpsc::channel(RECORDS_WAITING);
     tokio::spawn(hear(read, records));
     let (to_parent, outgoing) = mpsc::channel(FRAMES_WAITING);
-    let speaker = tokio::spawn(speak(FramedWrite::new(write, wire::codec()), outgoing));
+    let speaker = tokio::spawn(speak(write, outgoing));
     let line = Line::begin(config, job, start, first_still, to_parent)?;
     for (source, ms) in sound_shifts_ms {
         line.studio.line().shift_sound(source, ms);
@@ -202,6 +246,7 @@ impl Line {
 
     async fn run(mut self, mut incoming: mpsc::Receiver<ToChild>) -> Result<(), Error> {
         let mut reports = tokio::time::interval(REPORT_EVERY);
+        let mut looks = tokio::time::interval(LOOK_FOR_HANGS_EVERY);
         let mut finishing = false;
         loop {
             if !finishing {
@@ -218,6 +263,7 @@ impl Line {
                 }
                 () = self.studio.changed() => self.source.mend(),
                 () = tokio::time::sleep(next) => {}
+                _ = looks.tick() => self.look_for_hangs().await?,
                 _ = reports.tick() => self.report().await?,
             }
             if self.studio.take_keyframe_wanted() || self.copier_wants_keyframe() {
@@ -241,7 +287,7 @@ impl Line {
                 }
                 self.source.lost();
             }
-            ToChild::Begin { .. } => {}
+            ToChild::Prepare { .. } | ToChild::Begin { .. } => {}
         }
     }
 
@@ -320,6 +366,17 @@ impl Line {
             Duration::ZERO
         };
         (line.wake() - now()).to_duration().max(held)
+    }
+
+    /// A decoder that never returns cannot be stopped from within its process: the parent ends all of it.
+    async fn look_for_hangs(&mut self) -> Result<(), Error> {
+        match self.source.hung(Instant::now()) {
+            Some(codec) => {
+                self.say(FromChild::Hung(format!("a decoder of {codec} does not return")))
+                    .await
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whether that was the last of it.

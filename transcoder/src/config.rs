@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use timeline::Span;
 
-use crate::Error;
+use crate::{Error, Sandbox};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -25,6 +25,12 @@ pub struct Config {
     pub slate: String,
     /// What the slate says before the first picture.
     pub opening: String,
+    /// Whether the process that decodes what strangers send is confined (docs/isolation.md).
+    pub sandbox: Sandbox,
+    /// Memory that one such process may have of its own; 0 is by the ladder.
+    pub child_memory_mb: u32,
+    /// Keeps one process ready, its codecs loaded, so that a broadcast whose process dies need not wait for one.
+    pub spare: bool,
     /// The program run as `<program> transcode`; this very executable if none is given.
     #[serde(skip)]
     pub program: Option<PathBuf>,
@@ -54,6 +60,9 @@ const MAX_RUNGS: usize = 8;
 
 /// All pictures of the line delay wait decoded: 2 s of 1080p are 190 MB.
 const MAX_LINE_DELAY_MS: u32 = 2_000;
+
+/// Code and threads take a part of it before there is a picture.
+const LEAST_MEMORY_MB: u32 = 512;
 
 const PRESETS: [&str; 9] = [
     "ultrafast",
@@ -91,6 +100,9 @@ impl Default for Config {
             audio_bitrate_kbps: 128,
             slate: "The lecture resumes shortly".into(),
             opening: "The lecture begins".into(),
+            sandbox: Sandbox::default(),
+            child_memory_mb: 0,
+            spare: true,
             program: None,
         }
     }
@@ -171,6 +183,12 @@ impl Config {
             return refuse(format!(
                 "audio at {} kbit/s is not in 32..=320",
                 self.audio_bitrate_kbps
+            ));
+        }
+        if (1..LEAST_MEMORY_MB).contains(&self.child_memory_mb) {
+            return refuse(format!(
+                "child_memory_mb = {} is below {LEAST_MEMORY_MB}; 0 is by the ladder",
+                self.child_memory_mb
             ));
         }
         if self.slate.len() > 200 || self.opening.len() > 200 {

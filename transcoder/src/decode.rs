@@ -6,7 +6,7 @@ mod opus;
 mod order;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use gstreamer::prelude::*;
 use gstreamer::{self as gst, ClockTime};
@@ -55,6 +55,8 @@ pub struct Decoder {
     gaps: opus::Gaps,
     /// Of telephone sound: where it ends, as the resampler counts.
     counted: Option<MediaTime>,
+    /// Frames that went from the queue into the decoder.
+    taken: Arc<AtomicU64>,
 }
 
 impl Decoder {
@@ -75,6 +77,8 @@ impl Decoder {
         if codec.is_video() {
             pass_keyframe_requests(&source, to.clone());
         }
+        let taken = Arc::<AtomicU64>::default();
+        count(&source, taken.clone());
         pipeline.set_state(gst::State::Playing)?;
         let wants_keyframe = codec.is_video();
         Ok(Decoder {
@@ -86,6 +90,7 @@ impl Decoder {
             wants_keyframe,
             gaps: opus::Gaps::default(),
             counted: None,
+            taken,
         })
     }
 
@@ -133,6 +138,12 @@ impl Decoder {
         let begin = self.counted.filter(|_| !apart).unwrap_or(frame.at);
         self.counted = Some(begin + span);
         apart
+    }
+
+    /// How many frames the decoder has taken, if more wait for it.
+    pub fn taken(&self) -> Option<u64> {
+        let waits = self.source.current_level_buffers() > 0 && !self.has_failed();
+        waits.then(|| self.taken.load(Ordering::Relaxed))
     }
 
     /// Frames were lost: no picture before the next keyframe.
@@ -215,6 +226,15 @@ fn put_out(sink: &AppSink, codec: Codec, mut times: Times, to: Arc<dyn Decoded>)
         Ok(gst::FlowSuccess::Ok)
     });
     sink.set_callbacks(callbacks.build());
+}
+
+fn count(source: &AppSrc, taken: Arc<AtomicU64>) {
+    if let Some(pad) = source.static_pad("src") {
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            taken.fetch_add(1, Ordering::Relaxed);
+            gst::PadProbeReturn::Ok
+        });
+    }
 }
 
 /// The decoder asks its source for a keyframe when it cannot go on; the source is the publisher.

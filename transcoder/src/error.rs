@@ -11,6 +11,10 @@ pub enum Error {
     Socket(#[source] io::Error),
     #[error("the transcoder's wire: {0}")]
     Wire(String),
+    #[error("the transcoder's process cannot be confined: {0}")]
+    Sandbox(String),
+    #[error("the transcoder's limits: {0}")]
+    Limit(#[source] io::Error),
     #[error("GStreamer: {0}")]
     GStreamer(String),
     #[error("the encoder for {rendition} gave what cannot be published: {what}")]

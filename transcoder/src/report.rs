@@ -6,6 +6,7 @@ use metrics::{Histogram, histogram};
 use timeline::{BroadcastId, Frame, TrackId, WallTime};
 
 use crate::Config;
+use crate::confine::Confined;
 use crate::encode::TOP;
 use crate::wire::{Job, Report};
 
@@ -61,6 +62,13 @@ pub fn cpu_ms() -> Option<u64> {
         .take(2)
         .map(|ticks| ticks.parse::<u64>().ok());
     ticks.sum::<Option<u64>>().map(|ticks| ticks * 10)
+}
+
+/// Which halves of the sandbox hold, as the newest process told.
+pub fn sandbox(confined: &Confined) {
+    for (kind, holds) in [("landlock", confined.files), ("seccomp", confined.syscalls)] {
+        metrics::gauge!("lectern_transcoder_sandbox", "kind" => kind).set(f64::from(u8::from(holds)));
+    }
 }
 
 pub fn publish(broadcast: &BroadcastId, report: &Report) {

@@ -1,24 +1,34 @@
 //! The parent's side: a child process makes the line, and when it dies the next one takes the line up where it
 //! ended.
 
+mod incident;
 mod patience;
 mod process;
+mod spare;
+mod words;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use timeline::feed::{Consumer, Producer, Record};
 use timeline::{Frame, MediaTime, Rendition, SourceName, Span, Stills, WallTime};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::backlog::Backlog;
 use crate::barrier::Barrier;
+use crate::confine::{Confined, Sandbox};
 use crate::line::Start;
+use crate::stall::RunQueue;
 use crate::wire::{FromChild, Job, ToChild};
 use crate::{Config, Error, Passthrough, report};
 
+pub use incident::{Incident, Incidents, Reason};
+
+use incident::{Log, Loss};
 use patience::{Backoff, Watchdog};
 use process::Process;
+use spare::Spare;
 
 /// A line whose first child comes this long after its origin begins at the next segment boundary.
 const HOLE_BEHIND: Span = Span::from_millis(10_000);
@@ -28,27 +38,65 @@ const FINISH_WITHIN: Duration = Duration::from_secs(10);
 const FIRST_WITHIN: Duration = Duration::from_secs(10);
 /// … so often.
 const SPAWN_EVERY: Duration = Duration::from_secs(1);
-const WATCH_EVERY: Duration = Duration::from_millis(250);
+const WATCH_EVERY: Duration = Duration::from_millis(100);
+/// Records that one message of the child may make of what waits at the barrier, and then some.
+const ROOM: usize = timeline::feed::CAPACITY / 8;
 
-/// Supervises the child until the source's end. All records of the line go to `line`; the last is
-/// `Record::End`, whatever happens.
+/// Makes lines. Broadcasts that share one share a spare process.
+#[derive(Clone)]
+pub struct Transcoder {
+    config: Arc<Config>,
+    spare: Spare,
+}
+
+impl Transcoder {
+    pub fn new(config: Config) -> Self {
+        Transcoder {
+            config: Arc::new(config),
+            spare: Spare::default(),
+        }
+    }
+
+    /// Supervises the child until the source's end. All records of the line go to `line`; the last is
+    /// `Record::End`, whatever happens. What happens to children is told to `incidents`.
+    pub async fn run(
+        &self,
+        job: Job,
+        source: Consumer,
+        line: Producer,
+        incidents: watch::Sender<Incidents>,
+    ) -> Result<(), Error> {
+        self.config.check()?;
+        let start = first_slot(&job, now());
+        let supervisor = Supervisor {
+            stages: report::Stages::of(&job.broadcast),
+            start,
+            backlog: Backlog::default(),
+            barrier: None,
+            ladder: Vec::new(),
+            sound_shifts_ms: Vec::new(),
+            end: None,
+            source: Some(source),
+            config: self.config.clone(),
+            spare: self.spare.clone(),
+            log: Log::new(job.broadcast.clone(), incidents),
+            confined: None,
+            stalled: false,
+            job: Arc::new(job),
+            line,
+        };
+        supervisor.run().await
+    }
+}
+
+/// One line by itself, without a spare process.
 pub async fn run(config: Config, job: Job, source: Consumer, line: Producer) -> Result<(), Error> {
-    config.check()?;
-    let start = first_slot(&job, now());
-    let supervisor = Supervisor {
-        stages: report::Stages::of(&job.broadcast),
-        start,
-        backlog: Backlog::default(),
-        barrier: None,
-        ladder: Vec::new(),
-        sound_shifts_ms: Vec::new(),
-        end: None,
-        source: Some(source),
-        config: Arc::new(config),
-        job: Arc::new(job),
-        line,
+    let config = Config {
+        spare: false,
+        ..config
     };
-    supervisor.run().await
+    let incidents = watch::Sender::default();
+    Transcoder::new(config).run(job, source, line, incidents).await
 }
 
 /// Slot 0, or, where a line is taken up that has run for long, the next segment (its MSN follows from it).
@@ -82,12 +130,18 @@ struct Supervisor {
     /// Of each source, as last reported: the next child goes on with them.
     sound_shifts_ms: Vec<(SourceName, f64)>,
     end: Option<(MediaTime, Instant)>,
+    spare: Spare,
+    log: Log,
+    /// As last told by a child.
+    confined: Option<Confined>,
+    /// Whoever takes the line does not keep up.
+    stalled: bool,
 }
 
 /// How a child came to its end.
 enum Over {
     Ended(MediaTime),
-    Lost(String),
+    Lost(Loss),
 }
 
 impl Supervisor {
@@ -106,7 +160,7 @@ impl Supervisor {
                     return Err(error);
                 }
                 Err(error) => {
-                    self.count_respawn(&error.to_string());
+                    self.lost(&Loss::new(Reason::Spawn, error.to_string()));
                     self.pause(backoff.lost(Instant::now()).max(SPAWN_EVERY)).await;
                     if self.is_given_up() {
                         return self.finish(self.job.grid.slot_start(self.next().slot));
@@ -120,7 +174,12 @@ impl Supervisor {
             process.kill().await;
             match over {
                 Over::Ended(at) => return self.finish(at),
-                Over::Lost(why) => self.count_respawn(&why),
+                // Nothing ever ran, and nothing will.
+                Over::Lost(loss) if self.may_not_run() => {
+                    self.line.send(Record::End(MediaTime::ZERO));
+                    return Err(Error::Sandbox(loss.why));
+                }
+                Over::Lost(loss) => self.lost(&loss),
             }
             if self.next() == before {
                 // It put nothing out: perhaps it died of what it was fed first.
@@ -130,6 +189,19 @@ impl Supervisor {
                 return self.finish(self.job.grid.slot_start(self.next().slot));
             }
             self.pause(backoff.lost(Instant::now())).await;
+        }
+    }
+
+    /// A sandbox is required, and no child has said that it is in one.
+    fn may_not_run(&self) -> bool {
+        self.config.sandbox == Sandbox::Required && self.confined.is_none()
+    }
+
+    /// What the child was fed last may be why, and is not fed to the next.
+    fn lost(&mut self, loss: &Loss) {
+        self.log.lost(loss, self.next().slot);
+        if loss.suspect > Span::ZERO {
+            self.backlog.suspect(loss.suspect);
         }
     }
 
@@ -157,7 +229,8 @@ impl Supervisor {
 
     /// A child that knows all that the one before it knew of the source.
     fn spawn(&mut self) -> Result<Process, Error> {
-        let mut process = Process::spawn(&self.config, &self.job)?;
+        let mut process = self.spare.take(&self.config)?;
+        process.serve(&self.job.broadcast);
         let start = self.next();
         if let Some(barrier) = &mut self.barrier {
             barrier.restart();
@@ -175,6 +248,9 @@ impl Supervisor {
         self.backlog
             .records()
             .for_each(|record| process.send(ToChild::Record(record)));
+        if self.backlog.is_broken() {
+            process.send(ToChild::Lost);
+        }
         match self.end {
             Some((at, _)) => process.send(ToChild::Record(Record::End(at))),
             None => self.request_keyframe(),
@@ -184,29 +260,57 @@ impl Supervisor {
 
     async fn attend(&mut self, process: &mut Process, watchdog: &mut Watchdog) -> Over {
         let mut watch = tokio::time::interval(WATCH_EVERY);
+        let mut run_queue = RunQueue::of(process.pid());
         loop {
             tokio::select! {
                 record = next(&mut self.source) => process.send(self.hear(record)),
-                message = process.next() => match message {
+                message = process.next(), if !self.stalled => match message {
                     Ok(Some(FromChild::Ended(at))) => return Over::Ended(at),
                     Ok(Some(message)) => {
-                        if let Err(why) = self.take(message, watchdog) {
-                            return Over::Lost(why);
+                        if let Err(loss) = self.take(message, watchdog) {
+                            return Over::Lost(loss);
                         }
                     }
-                    Ok(None) => return Over::Lost(format!("it ended: {}", process.status().await)),
-                    Err(error) => return Over::Lost(error.to_string()),
+                    // In the midst of a message, perhaps.
+                    Ok(None) | Err(Error::Socket(_)) => return Over::Lost(process.loss().await),
+                    Err(error) => return Over::Lost(Loss::new(Reason::Failed, error.to_string())),
                 },
                 _ = watch.tick() => {
-                    if let Some(waited) = watchdog.bites(Instant::now(), self.is_due()) {
-                        return Over::Lost(format!("no slot for {:.1} s", waited.as_secs_f64()));
+                    if let Some(waited) = self.look_after(watchdog, &mut run_queue) {
+                        let why = format!("no slot for {:.1} s", waited.as_secs_f64());
+                        return Over::Lost(Loss::new(Reason::Hung, why));
                     }
                 }
             }
+            self.note_room();
             if process.is_stuck() {
-                return Over::Lost("it does not read what it is sent".into());
+                return Over::Lost(Loss::new(Reason::Hung, "it does not read what it is sent"));
             }
         }
+    }
+
+    /// For how long the child has put nothing out, if it hangs.
+    fn look_after(&self, watchdog: &mut Watchdog, run_queue: &mut RunQueue) -> Option<Duration> {
+        let now = Instant::now();
+        if self.stalled {
+            watchdog.excuse(now);
+        }
+        if !watchdog.is_worried(now) {
+            run_queue.forget();
+            return None;
+        }
+        watchdog.bites(now, self.is_due(), run_queue.waited())
+    }
+
+    /// Before whoever takes the line loses a record of it, the child has to wait. What it cannot put out in time the
+    /// next child makes good: the line lags, and nothing is missing.
+    fn note_room(&mut self) {
+        let stalled = self.line.room() < ROOM.min(self.line.capacity() / 2);
+        if stalled && !self.stalled {
+            tracing::warn!(broadcast = %self.job.broadcast, slot = self.next().slot, "the line is not taken as fast as it comes: its encoders wait");
+            self.count("lectern_transcoder_line_stalls_total", 1);
+        }
+        self.stalled = stalled;
     }
 
     /// Remembers what the source says for children to come. Also gives what the present one is told.
@@ -235,32 +339,44 @@ impl Supervisor {
         ToChild::Record(Record::End(at))
     }
 
-    fn take(&mut self, message: FromChild, watchdog: &mut Watchdog) -> Result<(), String> {
+    fn take(&mut self, message: FromChild, watchdog: &mut Watchdog) -> Result<(), Loss> {
         match message {
-            FromChild::Ladder { renditions, stills } => self.announce(renditions, stills),
-            FromChild::Renewed(rendition) => self.renew(rendition),
-            FromChild::Frame(frame) => self.release(frame, watchdog),
-            FromChild::KeyframeWanted => {
-                self.request_keyframe();
-                Ok(())
-            }
+            FromChild::Ready(confined) => self.note_sandbox(confined),
+            FromChild::Ladder { renditions, stills } => self.announce(renditions, stills)?,
+            FromChild::Renewed(rendition) => self.renew(rendition)?,
+            FromChild::Frame(frame) => self.release(frame, watchdog)?,
+            FromChild::KeyframeWanted => self.request_keyframe(),
+            FromChild::Hung(why) => return Err(Loss::hung_decoder(why)),
             FromChild::Report(report) => {
                 let shifts = report.sources.iter();
                 self.sound_shifts_ms = shifts.map(|s| (s.source.clone(), s.sound_shift_ms)).collect();
                 self.stages.report(&report);
                 report::publish(&self.job.broadcast, &report);
-                Ok(())
             }
-            FromChild::Ended(_) => Ok(()),
+            FromChild::Ended(_) => {}
         }
+        Ok(())
     }
 
-    fn announce(&mut self, ladder: Vec<Rendition>, stills: Stills) -> Result<(), String> {
+    fn note_sandbox(&mut self, confined: Confined) {
+        report::sandbox(&confined);
+        if self.confined.as_ref() != Some(&confined) {
+            let Confined {
+                files,
+                syscalls,
+                trouble,
+            } = &confined;
+            tracing::info!(broadcast = %self.job.broadcast, files, syscalls, trouble, "the transcoder's sandbox");
+        }
+        self.confined = Some(confined);
+    }
+
+    fn announce(&mut self, ladder: Vec<Rendition>, stills: Stills) -> Result<(), Loss> {
         if self.barrier.is_none() {
             let copied = self.config.passthrough == Passthrough::Auto;
             self.barrier = Some(
                 Barrier::new(self.job.grid, &ladder, stills, self.start, copied)
-                    .ok_or("its ladder lacks pictures or sound")?,
+                    .ok_or_else(|| Loss::new(Reason::Failed, "its ladder lacks pictures or sound"))?,
             );
             ladder
                 .iter()
@@ -279,11 +395,10 @@ impl Supervisor {
     }
 
     /// The same rendition, but for its init.
-    fn renew(&mut self, rendition: Rendition) -> Result<(), String> {
-        let barrier = self
-            .barrier
-            .as_mut()
-            .ok_or("a rendition came before the ladder")?;
+    fn renew(&mut self, rendition: Rendition) -> Result<(), Loss> {
+        let failed = |why: String| Loss::new(Reason::Failed, why);
+        let early = || failed("a rendition came before the ladder".into());
+        let barrier = self.barrier.as_mut().ok_or_else(early)?;
         let known = self.ladder.iter().find(|known| known.id == rendition.id);
         let same = known.is_some_and(|known| {
             let init = rendition.init.clone();
@@ -293,13 +408,14 @@ impl Supervisor {
             } == rendition
         });
         match same {
-            true => barrier.renew(rendition).map_err(|e| e.to_string()),
-            false => Err(format!("{} became another rendition", rendition.name)),
+            true => barrier.renew(rendition).map_err(|e| failed(e.to_string())),
+            false => Err(failed(format!("{} became another rendition", rendition.name))),
         }
     }
 
-    fn release(&mut self, frame: Frame, watchdog: &mut Watchdog) -> Result<(), String> {
-        let barrier = self.barrier.as_mut().ok_or("a frame came before the ladder")?;
+    fn release(&mut self, frame: Frame, watchdog: &mut Watchdog) -> Result<(), Loss> {
+        let early = || Loss::new(Reason::Failed, "a frame came before the ladder");
+        let barrier = self.barrier.as_mut().ok_or_else(early)?;
         let (before, line) = (barrier.next().slot, &self.line);
         let (stages, ladder) = (&self.stages, self.ladder.len());
         barrier
@@ -309,9 +425,11 @@ impl Supervisor {
                 }
                 line.send(record);
             })
-            .map_err(|e| e.to_string())?;
+            .map_err(|e| Loss::new(Reason::Failed, e.to_string()))?;
         if barrier.next().slot != before {
-            watchdog.released(Instant::now());
+            let now = Instant::now();
+            watchdog.released(now);
+            self.log.released(now);
         }
         Ok(())
     }
@@ -343,11 +461,6 @@ impl Supervisor {
         if let Some(source) = &self.source {
             source.request_keyframe();
         }
-    }
-
-    fn count_respawn(&self, why: &str) {
-        tracing::warn!(broadcast = %self.job.broadcast, slot = self.next().slot, "the transcoder's process is lost: {why}");
-        self.count("lectern_transcoder_respawns_total", 1);
     }
 
     fn count(&self, name: &'static str, by: u64) {

@@ -8,6 +8,7 @@ use timeline::feed::Record;
 use timeline::{BroadcastId, Frame, Grid, MediaTime, Rendition, SourceName, Stills, Timeline, TrackId};
 use tokio_util::codec::LengthDelimitedCodec;
 
+use crate::confine::{Confined, Sandbox};
 use crate::line::{Counts, Start};
 use crate::{Config, Error};
 
@@ -24,7 +25,9 @@ pub struct Job {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToChild {
-    /// The first message. `start`: the first slot and audio frame that are not on the line yet.
+    /// The first message, to a process that is to be ready for a line.
+    Prepare { sandbox: Sandbox },
+    /// The second. `start`: the first slot and audio frame that are not on the line yet.
     /// `first_still`: the first segment whose still is not. `caught_up`: what the publishers sent while no child was
     /// there follows at once, and holds pictures of these tracks up to these capture times; nothing is due before they
     /// are decoded. `sound_shifts_ms`: by how much each source's sound on the line is behind its capture.
@@ -44,6 +47,8 @@ pub enum ToChild {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum FromChild {
+    /// The first message: it is confined and its codecs are loaded.
+    Ready(Confined),
     /// The ladder, before the first frame.
     Ladder {
         renditions: Vec<Rendition>,
@@ -54,6 +59,8 @@ pub enum FromChild {
     Frame(Frame),
     /// No picture can be decoded without a keyframe.
     KeyframeWanted,
+    /// A decoder takes nothing more, and cannot be stopped either.
+    Hung(String),
     /// Once a second.
     Report(Report),
     /// Every frame up to this end was sent.

@@ -11,6 +11,7 @@ use timeline::{Frame, Track, TrackId};
 use super::log;
 use super::studio::{Seat, Studio};
 use crate::decode::Decoder;
+use crate::stall::{Patience, RunQueue};
 
 /// Pictures decoded at once: as many as have a place on the canvas. Each costs a decoder, and memory for what waits.
 const MAX_VIDEOS: usize = timeline::MAX_PLACES;
@@ -21,6 +22,12 @@ const MAX_WAITING: usize = 16;
 /// A decoder that keeps failing is built anew this often at most.
 const MEND_EVERY: Duration = Duration::from_millis(500);
 
+/// A decoder that takes nothing for so long never will. A picture takes it some milliseconds.
+const HUNG: Patience = Patience {
+    own: Duration::from_secs(1),
+    clock: Duration::from_secs(2),
+};
+
 pub struct Source {
     /// What pictures may be.
     pictures: gst::Caps,
@@ -28,6 +35,7 @@ pub struct Source {
     decoders: BTreeMap<TrackId, Decoding>,
     /// Tracks that are one too many, in the order in which they came.
     waiting: Vec<Track>,
+    run_queue: RunQueue,
 }
 
 struct Decoding {
@@ -36,6 +44,20 @@ struct Decoding {
     /// None while it cannot be built.
     decoder: Option<Decoder>,
     built: Instant,
+    /// How many frames it had taken when it last took one, and when.
+    took: Option<(u64, Instant)>,
+}
+
+impl Decoding {
+    /// For how long it has taken nothing, though frames wait for it.
+    fn stands(&mut self, now: Instant) -> Duration {
+        let taken = self.decoder.as_ref().and_then(Decoder::taken);
+        self.took = taken.map(|taken| match self.took {
+            Some((before, since)) if before == taken => (taken, since),
+            _ => (taken, now),
+        });
+        self.took.map_or(Duration::ZERO, |(_, since)| now - since)
+    }
 }
 
 impl Source {
@@ -45,6 +67,7 @@ impl Source {
             studio,
             decoders: BTreeMap::new(),
             waiting: Vec::new(),
+            run_queue: RunQueue::of(None),
         }
     }
 
@@ -80,6 +103,18 @@ impl Source {
                 }
             }
         }
+    }
+
+    /// The codec of a decoder that does not return. To be asked some times a second.
+    pub fn hung(&mut self, now: Instant) -> Option<&'static str> {
+        let stand = self.decoders.values_mut().map(|d| (d.stands(now), d.track.codec));
+        let (stands, codec) = stand.max_by_key(|(stands, _)| *stands)?;
+        if stands.is_zero() {
+            self.run_queue.forget();
+            return None;
+        }
+        HUNG.is_over(stands, self.run_queue.waited())
+            .then(|| codec.name())
     }
 
     fn begin(&mut self, track: Track) {
@@ -190,6 +225,7 @@ fn build(track: Track, pictures: &gst::Caps, studio: &Arc<Studio>) -> Decoding {
         seat,
         decoder: decoder.ok(),
         built: Instant::now(),
+        took: None,
     }
 }
 
@@ -203,7 +239,7 @@ mod tests {
     use crate::wire::Job;
     use bytes::Bytes;
     use std::time::SystemTime;
-    use timeline::{Codec, Grid, Span, Timeline, WallTime};
+    use timeline::{Codec, Grid, MediaTime, Span, Timeline, WallTime};
     use tokio::sync::Notify;
 
     /// A line that is taken up a minute after its origin.
@@ -270,6 +306,36 @@ mod tests {
                 payload: Bytes::new(),
             }));
             assert_eq!(is_slated(&studio, now), slated, "{ago} ms ago");
+        }
+    }
+
+    #[test]
+    fn a_decoder_that_does_not_return_is_noticed() {
+        let (studio, _) = studio(SystemTime::now().into());
+        let mut source = Source::new(Canvas::pictures(1280, 720), studio.clone());
+        let id = TrackId(1);
+        source.take(Record::Track(track(1, Codec::Opus, "main")));
+        // Silence, which the decoder cannot hand on: it waits for the line.
+        let line = studio.line();
+        let decoder = source.decoders.get_mut(&id).unwrap().decoder.as_mut().unwrap();
+        for n in 0..20 {
+            decoder.push(&Frame {
+                track: id,
+                at: MediaTime::ZERO + Span::from_millis(n * 20),
+                keyframe: true,
+                payload: Bytes::from_static(&[0xf8, 0xff, 0xfe]),
+            });
+        }
+        let (pause, later) = (Duration::from_millis(20), Duration::from_secs(3));
+        // The first packets may be taken yet.
+        while source.hung(Instant::now() + later).is_none() {
+            source.hung(Instant::now());
+            std::thread::sleep(pause);
+        }
+        assert_eq!(source.hung(Instant::now() + later), Some("opus"));
+        drop(line);
+        while source.hung(Instant::now() + later).is_some() {
+            std::thread::sleep(pause);
         }
     }
 

@@ -5,10 +5,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::stall::Patience;
+
 /// A live line that releases no slot for this long has a child that hangs.
-const LIVE: Duration = Duration::from_secs(2);
-/// A process that starts loads its codecs first; on a busy machine that takes seconds.
-const STARTING: Duration = Duration::from_secs(8);
+const LIVE: Patience = Patience {
+    own: Duration::from_secs(1),
+    clock: Duration::from_secs(2),
+};
+/// A process that starts loads its codecs first, and its decoders catch up; on a busy machine that takes seconds.
+const STARTING: Patience = Patience {
+    own: Duration::from_secs(4),
+    clock: Duration::from_secs(8),
+};
+/// A slot comes every 33 ms: this long without one is worth a look at why.
+const WORRIED: Duration = Duration::from_millis(250);
 /// A machine too slow for the ladder must not be made slower still: each bite in a row doubles the patience.
 const MAX_DOUBLINGS: u32 = 4;
 
@@ -34,11 +44,26 @@ impl Watchdog {
         self.live = true;
     }
 
-    /// How long no slot was released, if that is too long.
-    pub fn bites(&mut self, now: Instant, due: bool) -> Option<Duration> {
+    pub fn is_worried(&self, now: Instant) -> bool {
+        self.since.is_some_and(|since| now - since >= WORRIED)
+    }
+
+    /// Nothing was asked of the child until now.
+    pub fn excuse(&mut self, now: Instant) {
+        self.since = Some(now);
+    }
+
+    /// How long no slot was released, if that is too long. `starved`: how long of it the child waited for a
+    /// processor, where that is known.
+    pub fn bites(&mut self, now: Instant, due: bool, starved: Option<Duration>) -> Option<Duration> {
+        if !due {
+            // A line that begins later than its child has asked nothing of it.
+            self.excuse(now);
+        }
         let waited = now - *self.since.get_or_insert(now);
-        let patience = if self.live { LIVE } else { STARTING } * 2u32.pow(self.bites.min(MAX_DOUBLINGS));
-        if !due || waited < patience {
+        let patience = if self.live { LIVE } else { STARTING };
+        let patience = patience.times(2u32.pow(self.bites.min(MAX_DOUBLINGS)));
+        if !patience.is_over(waited, starved) {
             return None;
         }
         self.bites += 1;
@@ -79,29 +104,57 @@ mod tests {
         Duration::from_millis(ms)
     }
 
+    const RUNS: Option<Duration> = Some(Duration::ZERO);
+
     #[test]
-    fn a_child_that_hangs_is_given_up_after_two_seconds() {
+    fn a_child_that_hangs_is_given_up_after_a_second() {
         let (mut dog, t) = (Watchdog::default(), Instant::now());
         dog.spawned(t);
-        assert_eq!(dog.bites(t + ms(7_900), true), None, "still starting");
-        dog.released(t + ms(7_900));
-        assert_eq!(dog.bites(t + ms(9_800), true), None);
-        assert_eq!(dog.bites(t + ms(60_000), false), None, "nothing is due");
-        assert_eq!(dog.bites(t + ms(9_900), true), Some(ms(2_000)));
+        assert_eq!(dog.bites(t + ms(3_900), true, RUNS), None, "still starting");
+        dog.released(t + ms(3_900));
+        assert!(!dog.is_worried(t + ms(4_100)) && dog.is_worried(t + ms(4_200)));
+        assert_eq!(dog.bites(t + ms(4_800), true, RUNS), None);
+        assert_eq!(dog.bites(t + ms(4_900), true, RUNS), Some(ms(1_000)));
+    }
+
+    #[test]
+    fn a_child_that_the_machine_does_not_run_is_given_twice_as_long() {
+        for starved in [Some(ms(1_500)), None] {
+            let (mut dog, t) = (Watchdog::default(), Instant::now());
+            dog.spawned(t);
+            dog.released(t);
+            assert_eq!(dog.bites(t + ms(1_900), true, starved), None);
+            assert_eq!(dog.bites(t + ms(2_000), true, starved), Some(ms(2_000)));
+        }
+    }
+
+    #[test]
+    fn a_child_that_nothing_was_asked_of_does_not_hang() {
+        let (mut dog, t) = (Watchdog::default(), Instant::now());
+        dog.released(t);
+        dog.excuse(t + ms(5_000));
+        assert_eq!(dog.bites(t + ms(5_500), true, RUNS), None);
+        assert_eq!(dog.bites(t + ms(60_000), false, RUNS), None, "nothing is due");
+        assert_eq!(
+            dog.bites(t + ms(60_100), true, RUNS),
+            None,
+            "it has just become due"
+        );
+        assert!(dog.bites(t + ms(61_000), true, RUNS).is_some());
     }
 
     #[test]
     fn patience_grows_while_children_hang_and_returns_with_the_line() {
         let (mut dog, t) = (Watchdog::default(), Instant::now());
         dog.spawned(t);
-        assert!(dog.bites(t + ms(8_000), true).is_some());
-        dog.spawned(t + ms(8_000));
-        assert!(dog.bites(t + ms(23_900), true).is_none());
-        assert!(dog.bites(t + ms(24_000), true).is_some());
-        dog.spawned(t + ms(24_000));
-        dog.released(t + ms(25_000));
-        dog.released(t + ms(25_033));
-        assert!(dog.bites(t + ms(27_033), true).is_some());
+        assert!(dog.bites(t + ms(4_000), true, RUNS).is_some());
+        dog.spawned(t + ms(4_000));
+        assert!(dog.bites(t + ms(11_900), true, RUNS).is_none());
+        assert!(dog.bites(t + ms(12_000), true, RUNS).is_some());
+        dog.spawned(t + ms(12_000));
+        dog.released(t + ms(13_000));
+        dog.released(t + ms(13_033));
+        assert!(dog.bites(t + ms(14_033), true, RUNS).is_some());
     }
 
     #[test]

@@ -81,6 +81,11 @@ pub fn pictures(id: TrackId, codec: Codec, timeline: Timeline, first: i64, count
             "x264enc tune=zerolatency speed-preset=ultrafast bitrate=2000 key-int-max=30 ! \
              video/x-h264,stream-format=byte-stream,alignment=au"
         }
+        Codec::Vp9 => "vp9enc deadline=1 cpu-used=8 target-bitrate=2000000 keyframe-max-dist=30",
+        Codec::Av1 => {
+            "av1enc usage-profile=realtime cpu-used=10 target-bitrate=2000 keyframe-max-dist=30 ! \
+             av1parse ! video/x-av1,stream-format=obu-stream,alignment=tu"
+        }
         _ => "vp8enc deadline=1 cpu-used=8 target-bitrate=2000000 keyframe-max-dist=30",
     };
     let caps =
@@ -264,7 +269,8 @@ impl Recording {
         );
         assert!(
             (audio.len() as i64 * 1920 - slots * 3000).abs() <= 960,
-            "sound ends with the pictures"
+            "sound ends with the pictures: {} frames, {slots} slots",
+            audio.len()
         );
         (slots, extra.unwrap_or_default())
     }
