@@ -396,7 +396,8 @@ impl Supervisor {
 
     /// The same rendition, but for its init.
     fn renew(&mut self, rendition: Rendition) -> Result<(), Loss> {
-        let early = || Loss::new(Reason::Failed, "a rendition came before the ladder");
+        let failed = |why: String| Loss::new(Reason::Failed, why);
+        let early = || failed("a rendition came before the ladder".into());
         let barrier = self.barrier.as_mut().ok_or_else(early)?;
         let known = self.ladder.iter().find(|known| known.id == rendition.id);
         let same = known.is_some_and(|known| {
@@ -407,13 +408,8 @@ impl Supervisor {
             } == rendition
         });
         match same {
-            true => barrier
-                .renew(rendition)
-                .map_err(|e| Loss::new(Reason::Failed, e.to_string())),
-            false => {
-                let why = format!("{} became another rendition", rendition.name);
-                Err(Loss::new(Reason::Failed, why))
-            }
+            true => barrier.renew(rendition).map_err(|e| failed(e.to_string())),
+            false => Err(failed(format!("{} became another rendition", rendition.name))),
         }
     }
 
