@@ -10,10 +10,12 @@
 //! slowly afterwards, so that it neither steps nor runs backwards. An error of more than [`STEP`] is no drift
 //! (a sender that jumped in its timestamps) and is corrected at once, forward or by standing still.
 
+mod round_trip;
 mod window;
 
 use timeline::{Span, WallTime};
 
+use round_trip::RoundTrips;
 use window::WindowMin;
 
 /// The offset's window: long enough to hold a report that did not queue, short enough that 100 ppm of drift
@@ -75,7 +77,7 @@ pub(crate) struct CaptureClock {
     /// Arrival − NTP of all tracks' reports: one clock wrote them all.
     offsets: WindowMin,
     /// Of its own minimum: the round trip of the moment would bend the offset for a whole window.
-    rtts: WindowMin,
+    rtts: RoundTrips,
     tracks: Vec<Track>,
 }
 
@@ -115,7 +117,7 @@ impl CaptureClock {
     pub fn new() -> Self {
         CaptureClock {
             offsets: WindowMin::new(WINDOW_NS),
-            rtts: WindowMin::new(WINDOW_NS),
+            rtts: RoundTrips::default(),
             tracks: Vec::new(),
         }
     }
@@ -201,7 +203,7 @@ impl CaptureClock {
     /// A round trip. Zero: not measured yet.
     fn measured(&mut self, rtt: Span, at: i64) {
         if rtt.nanos() > 0 {
-            self.rtts.push(at, rtt.nanos());
+            self.rtts.is(rtt.nanos(), at);
         }
     }
 
