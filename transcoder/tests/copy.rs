@@ -200,7 +200,7 @@ async fn the_source_is_the_top_rung_across_a_loss_and_a_respawn() {
                 break;
             }
         }
-        let pid = pids(folder.path())[0].to_string();
+        let pid = pids(folder.path()).pop().unwrap().to_string();
         assert!(
             Command::new("kill")
                 .args(["-KILL", &pid])
