@@ -167,7 +167,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .init();
     let mut args = std::env::args().skip(1);
     let http: SocketAddr = args.next().as_deref().unwrap_or("127.0.0.1:8088").parse()?;
-    let udp = args.next().as_deref().unwrap_or("127.0.0.1:8189").parse()?;
+    let udp = vec![args.next().as_deref().unwrap_or("127.0.0.1:8189").parse()?];
     let folder = args.next().map(PathBuf::from);
     let advertise_port = std::env::var("ADVERTISE_PORT")
         .ok()
