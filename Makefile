@@ -3,14 +3,14 @@
 NPM_CI = npm ci --no-audit --no-fund --loglevel=error
 PLAYER_SOURCES = $(shell find player -type f -not -path 'player/node_modules/*' -not -path 'player/dist/*')
 
-.PHONY: run test check unit stories soak bench player fmt clean
+.PHONY: run test check unit stories soak bench fuzz player fmt clean
 
 run: player
 	cargo build --release
 	./target/release/lectern serve --demo
 
 # Everything: style, lints, licences, Rust tests, player tests, stories in real browsers.
-test: check unit stories
+test: check unit stories fuzz-briefly
 
 check: player install-test
 	cargo fmt --all --check
@@ -31,6 +31,14 @@ stories: player install-test
 soak: player install-test
 	cargo build --workspace --all-targets --quiet
 	cd tests && npm run setup && npm run soak -- 10
+
+# What reads the bytes of strangers, fuzzed. Longer: scripts/fuzz.sh SECONDS-PER-TARGET
+fuzz:
+	scripts/fuzz.sh 60
+
+.PHONY: fuzz-briefly
+fuzz-briefly:
+	scripts/fuzz.sh 5
 
 # What it costs: figures, nothing asserted (tests/bench/README.md). One of them: make bench BENCH=origin
 bench: player install-test

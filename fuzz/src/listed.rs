@@ -1,0 +1,1 @@
+../../packager/src/recording/listed.rs
