@@ -282,9 +282,9 @@ mod tests {
 
     fn ladder(renditions: Vec<Rendition>) -> Ladder {
         let mut ladder = Ladder::default();
-        renditions
-            .into_iter()
-            .for_each(|rendition| drop(ladder.add(rendition).unwrap()));
+        renditions.into_iter().for_each(|rendition| {
+            ladder.add(rendition).unwrap();
+        });
         ladder
     }
 

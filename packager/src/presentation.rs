@@ -258,9 +258,9 @@ mod tests {
     impl Line {
         fn new() -> Line {
             let mut all = Ladder::default();
-            ladder()
-                .into_iter()
-                .for_each(|rendition| drop(all.add(rendition).unwrap()));
+            ladder().into_iter().for_each(|rendition| {
+                all.add(rendition).unwrap();
+            });
             let media = all.entries().iter().map(|entry| entry.rendition.media);
             let cutters = media
                 .map(|media| Segmenter::new(Grid::default(), media))

@@ -117,9 +117,9 @@ impl World {
         let kept = &self.life.kept;
         if self.life.presentation.is_none() {
             let mut all = Ladder::default();
-            ladder()
-                .into_iter()
-                .for_each(|rendition| drop(all.add(rendition).unwrap()));
+            ladder().into_iter().for_each(|rendition| {
+                all.add(rendition).unwrap();
+            });
             let (grid, line) = (
                 Grid::default(),
                 Timeline::starting(WallTime::from_unix_millis(ORIGIN)),

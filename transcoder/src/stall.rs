@@ -103,7 +103,11 @@ mod tests {
         assert_eq!(none, Duration::ZERO);
         let processors = std::thread::available_parallelism().unwrap().get();
         let stop = std::sync::atomic::AtomicBool::new(false);
-        let busy = || while !stop.load(std::sync::atomic::Ordering::Relaxed) {};
+        let busy = || {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                std::hint::spin_loop()
+            }
+        };
         std::thread::scope(|scope| {
             (0..processors * 3).for_each(|_| drop(scope.spawn(busy)));
             // Threads are told apart from the moment that they are first seen.

@@ -3,8 +3,6 @@
 // A test says so by panicking, in its harness too.
 #![allow(clippy::unwrap_used)]
 
-// Some of it is for the other tests.
-#[allow(dead_code)]
 mod studio;
 
 use std::path::Path;

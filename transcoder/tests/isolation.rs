@@ -228,7 +228,7 @@ fn fuzzed(frames: &[Frame], seed: u64) -> Vec<Frame> {
         state ^= state << 17;
         state as usize
     };
-    let mut fuzz = |frame: &Frame| {
+    let fuzz = |frame: &Frame| {
         let mut payload = frame.payload.to_vec();
         match random() % 8 {
             // Some whole ones in between, so that decoders get far.
@@ -256,7 +256,7 @@ fn fuzzed(frames: &[Frame], seed: u64) -> Vec<Frame> {
             ..frame.clone()
         }
     };
-    frames.iter().map(|frame| fuzz(frame)).collect()
+    frames.iter().map(fuzz).collect()
 }
 
 /// Every slot and every audio frame, one after the other. (Where a line ends that is behind its source, sound and

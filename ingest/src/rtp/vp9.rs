@@ -79,7 +79,7 @@ impl Payload for Vp9 {
 impl Vp9 {
     /// Annex B: the lengths of the frames, in four bytes each, behind them.
     fn index(&mut self) {
-        let marker = 0b110_11_000 | (self.frames.len() - 1) as u8;
+        let marker = 0b1101_1000 | (self.frames.len() - 1) as u8;
         self.bytes.put_u8(marker);
         for len in &self.frames {
             self.bytes.put_u32_le(*len as u32);

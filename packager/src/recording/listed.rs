@@ -106,9 +106,9 @@ mod tests {
 
     fn choice(renditions: Vec<Rendition>) -> Choice {
         let mut all = Ladder::default();
-        renditions
-            .into_iter()
-            .for_each(|rendition| drop(all.add(rendition).unwrap()));
+        renditions.into_iter().for_each(|rendition| {
+            all.add(rendition).unwrap();
+        });
         let text = all.multivariant(&Grid::default(), "und").render();
         Choice::of(text.as_bytes()).unwrap()
     }

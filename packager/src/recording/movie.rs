@@ -466,9 +466,9 @@ mod tests {
     /// Segments 1 and 3 of picture and sound, a segment apart.
     fn index() -> Index {
         let mut all = Ladder::default();
-        ladder()
-            .into_iter()
-            .for_each(|rendition| drop(all.add(rendition).unwrap()));
+        ladder().into_iter().for_each(|rendition| {
+            all.add(rendition).unwrap();
+        });
         let init = |name: &str| all.named(name).unwrap().1.init.clone();
         let mut video = Track::named("720p");
         let pushed = [(1, 288_000, &[700, 20][..]), (3, 864_000, &[800])]

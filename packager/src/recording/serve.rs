@@ -196,9 +196,9 @@ mod tests {
     /// Three hours at about 2.5 Mbit/s, in parts of 200 ms.
     fn three_hours() -> Index {
         let mut all = Ladder::default();
-        ladder()
-            .into_iter()
-            .for_each(|rendition| drop(all.add(rendition).unwrap()));
+        ladder().into_iter().for_each(|rendition| {
+            all.add(rendition).unwrap();
+        });
         let track = |name: &str, per_run: u32, size: u32, duration: u32, units: u64| {
             let mut track = Track::named(name);
             for msn in 0..3_375 {

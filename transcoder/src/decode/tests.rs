@@ -75,7 +75,7 @@ fn encoded_from(description: &str, input: Vec<(Vec<u8>, Span)>, from: MediaTime)
                 .unwrap()
                 .set_pts(ClockTime::from_nseconds(at.nanos() as u64));
             source.push_buffer(buffer).unwrap();
-            at = at + length;
+            at += length;
         }
         source.end_of_stream().unwrap();
     }

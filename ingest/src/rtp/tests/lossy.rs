@@ -12,9 +12,12 @@ use super::*;
 
 const MTU: usize = 200;
 
+/// A picture → the payloads of its packets.
+type Packets = Box<dyn FnMut(&Bytes) -> Vec<Bytes>>;
+
 /// The pictures of a fixture three times over, as they go in and as they shall come out.
 fn lecture(codec: Codec) -> Vec<(Vec<Bytes>, Bytes)> {
-    let mut payload: Box<dyn FnMut(&Bytes) -> Vec<Bytes>> = match codec {
+    let mut payload: Packets = match codec {
         Codec::H264 => by(H264Payloader::default()),
         Codec::Vp9 => by(Vp9Payloader::default()),
         _ => by(Av1Payloader::default()),
@@ -30,7 +33,7 @@ fn lecture(codec: Codec) -> Vec<(Vec<Bytes>, Bytes)> {
         .collect()
 }
 
-fn by(mut payloader: impl Payloader + 'static) -> Box<dyn FnMut(&Bytes) -> Vec<Bytes>> {
+fn by(mut payloader: impl Payloader + 'static) -> Packets {
     Box::new(move |picture| payloader.payload(MTU, picture).unwrap())
 }
 
