@@ -81,11 +81,12 @@ pub fn pin(cpu: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Those it has started, and that still run.
+/// Those it has started, and that still run: each is listed under the thread that started it.
 pub fn children(pid: u32) -> anyhow::Result<Vec<u32>> {
-    let list = read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-    Ok(list
-        .split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .collect())
+    let mut children = Vec::new();
+    for task in read_dir(format!("/proc/{pid}/task"))? {
+        let list = read_to_string(task?.path().join("children")).unwrap_or_default();
+        children.extend(list.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    }
+    Ok(children)
 }

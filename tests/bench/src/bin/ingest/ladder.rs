@@ -83,7 +83,7 @@ impl OnAir {
     pub async fn recovery(&self, signal: &str) -> anyhow::Result<Duration> {
         let before = self.next_part(0).await?;
         let server = self.server.id().context("the server ended")?;
-        let child = process::children(server)?.pop().context("no transcoder")?;
+        let child = busiest(process::children(server)?).context("no transcoder")?;
         let sent = Command::new("kill")
             .args([signal, &child.to_string()])
             .status()
@@ -186,6 +186,12 @@ pub async fn reference(lecture: &Lecture, seconds: u32) -> anyhow::Result<Cost> 
     let cost = measured(ffmpeg.id().context("ffmpeg ended")?, seconds).await;
     ffmpeg.kill().await?;
     cost
+}
+
+/// The transcoder at work, not the spare that waits.
+fn busiest(children: Vec<u32>) -> Option<u32> {
+    let cpu = |child: &u32| process::cpu(*child).unwrap_or_default();
+    children.into_iter().max_by_key(cpu)
 }
 
 async fn measured(pid: u32, seconds: u32) -> anyhow::Result<Cost> {

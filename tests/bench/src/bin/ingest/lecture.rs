@@ -85,7 +85,8 @@ impl Lecture {
             &[
                 "-i",
                 input,
-                "-vn",
+                "-map",
+                "0:a",
                 "-c:a",
                 "libopus",
                 "-b:a",
