@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Fuzzes what reads the bytes of strangers: scripts/fuzz.sh [seconds per target [target…]]
 #
-# Needs a nightly compiler (rustup toolchain install nightly) and a C++ compiler, but not cargo-fuzz: what that would pass
-# to rustc stands here. `cargo +nightly fuzz run TARGET` works as well. No sanitizer: there is no unsafe code here, and a
+# Needs a C++ compiler, but neither a nightly compiler nor cargo-fuzz: what that would pass to rustc stands here, and is
+# stable. `cargo +nightly fuzz run TARGET` works as well. No sanitizer: there is no unsafe code here, and a
 # fault is a panic, an overflow or a failed assertion. What a run finds beyond the seeds is kept in fuzz/corpus, a fault
 # in fuzz/artifacts.
 set -euo pipefail
@@ -12,15 +12,13 @@ shift || true
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(ls fuzz_targets | sed 's/\.rs$//')
 
-rustup toolchain list | grep -q ^nightly || rustup toolchain install nightly --profile minimal
-
 export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
  -Cllvm-args=-sanitizer-coverage-trace-compares -Cllvm-args=-simplifycfg-branch-fold-threshold=0"
 # With a target of its own name, so that build scripts are built without the instruments.
-host=$(rustc +nightly -vV | sed -n 's/^host: //p')
+host=$(rustc -vV | sed -n 's/^host: //p')
 target_dir=${FUZZ_TARGET_DIR:-target}
-cargo +nightly build --quiet --bins --tests --target "$host" --target-dir "$target_dir"
+cargo build --quiet --bins --tests --target "$host" --target-dir "$target_dir"
 
 for target in "${targets[@]}"; do
   mkdir -p "corpus/$target" "artifacts/$target"
