@@ -60,7 +60,16 @@ const seen = (studio, which) => until(`there is a preview of the ${which}`, () =
 /** The host's page tells the figures of so many sources. */
 const sends = (count) => until(`${count} sources are sent`, async () => (await host.page.locator('lectern-studio .sent').getByText(/bit\/s/).count()) === count);
 
+/** Colours that change, change slowly: until they have. */
+const settles = (page) =>
+  page.evaluate(async () => {
+    await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+    const changing = document.getAnimations().filter((animation) => animation instanceof CSSTransition);
+    await Promise.allSettled(changing.map((transition) => transition.finished));
+  });
+
 async function look(studio, name) {
+  await settles(studio.page);
   if (SHOTS) await studio.page.screenshot({ path: join(SHOTS, `${name}.png`), fullPage: true });
   // The player's controls fade in and out; they are not what this is about.
   await accessible(studio.page, name, ['lectern-player']);
