@@ -50,21 +50,10 @@ pub fn sdp(text: &str) {
     }
 }
 
-const CODECS: [Codec; 8] = [
-    Codec::H264,
-    Codec::Vp8,
-    Codec::Vp9,
-    Codec::Av1,
-    Codec::Opus,
-    Codec::G722,
-    Codec::Pcmu,
-    Codec::Pcma,
-];
-
 /// A sender's packets, in any order, with any of them missing.
 pub fn rtp(bytes: &[u8]) {
     let mut input = Input(bytes);
-    let codec = CODECS[usize::from(input.byte()) % CODECS.len()];
+    let codec = Codec::ALL[usize::from(input.byte()) % Codec::ALL.len()];
     let (repair, rtt) = (Duration::from_millis(120), Duration::from_millis(20));
     let (mut intake, mut now) = (rtp::Intake::new(codec, repair), Instant::now());
     let (mut sequence, mut timestamp) = (65_530u16, u32::MAX - 6_000);

@@ -48,6 +48,8 @@ pub(crate) struct Session {
     publication: Arc<dyn Publication>,
     inbox: Inbox,
     routes: Routes,
+    /// The sections in the order in which they take their turn.
+    pictures_first: Vec<usize>,
     expects_video: bool,
     repair: Repair,
     silence: Duration,
@@ -88,6 +90,7 @@ impl Session {
             sessions,
             publication,
             inbox,
+            pictures_first: pictures_first(routes.sections()),
             routes,
             expects_video,
             repair: config.repair(),
@@ -263,7 +266,8 @@ impl Session {
 
     /// Frames that are complete leave; what is missing is asked for.
     fn turn(&mut self, now: Instant) {
-        for n in self.pictures_first() {
+        for k in 0..self.pictures_first.len() {
+            let n = self.pictures_first[k];
             for (flow, picture) in self.lanes[n].pictures(now) {
                 self.publish(n, flow, picture, now);
             }
@@ -278,14 +282,6 @@ impl Session {
                 }
             }
         }
-    }
-
-    /// A picture opens the line; sound that comes with the first one is not to be too early for it.
-    fn pictures_first(&self) -> impl Iterator<Item = usize> + 'static {
-        let sections = self.routes.sections();
-        let mut order: Vec<usize> = (0..sections.len()).collect();
-        order.sort_by_key(|n| !sections[*n].codec.is_video());
-        order.into_iter()
     }
 
     fn publish(&mut self, n: usize, flow: usize, picture: Picture, now: Instant) {
@@ -415,6 +411,13 @@ fn lanes(broadcast: &BroadcastId, sections: &[Media], source: &SourceName) -> Ve
         Lane::new(broadcast, source)
     };
     sections.iter().map(lane).collect()
+}
+
+/// A picture opens the line; sound that comes with the first one is not to be too early for it.
+fn pictures_first(sections: &[Media]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..sections.len()).collect();
+    order.sort_by_key(|n| !sections[*n].codec.is_video());
+    order
 }
 
 /// The server's clock at an instant.

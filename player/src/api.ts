@@ -37,6 +37,11 @@ export class Problem extends Error {
   ) {
     super(message);
   }
+
+  /** What was caught: the server's own words, or else these. */
+  static of(error: unknown, otherwise = 'The server does not answer. Trying again…'): Problem {
+    return error instanceof Problem ? error : new Problem(0, otherwise, null);
+  }
 }
 
 const API = '/api/v1/broadcasts';

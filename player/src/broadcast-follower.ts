@@ -47,7 +47,7 @@ export class BroadcastFollower extends EventTarget {
       this.#backoff.succeeded();
       return read.state === 'waiting' ? POLL_MS.waiting : POLL_MS.live;
     } catch (error) {
-      this.problem = error instanceof Problem ? error : new Problem(0, 'The server does not answer. Trying again…', null);
+      this.problem = Problem.of(error);
       return this.problem.status === 404 ? UNKNOWN_MS : this.#backoff.next();
     }
   }

@@ -39,6 +39,17 @@ pub enum Codec {
 }
 
 impl Codec {
+    pub const ALL: [Codec; 8] = [
+        Codec::H264,
+        Codec::Vp8,
+        Codec::Vp9,
+        Codec::Av1,
+        Codec::Opus,
+        Codec::G722,
+        Codec::Pcmu,
+        Codec::Pcma,
+    ];
+
     pub const fn is_video(self) -> bool {
         matches!(self, Codec::H264 | Codec::Vp8 | Codec::Vp9 | Codec::Av1)
     }

@@ -13,10 +13,10 @@ const NEW_SEQUENCE: u8 = 0x08;
 
 /// OBU header (AV1 §5.3.2).
 const FORBIDDEN: u8 = 0x80;
-const HAS_EXTENSION: u8 = 0x04;
-const HAS_SIZE: u8 = 0x02;
+pub(super) const HAS_EXTENSION: u8 = 0x04;
+pub(super) const HAS_SIZE: u8 = 0x02;
 
-const SEQUENCE_HEADER: u8 = 1;
+pub(super) const SEQUENCE_HEADER: u8 = 1;
 const TEMPORAL_DELIMITER: u8 = 2;
 const FRAME_HEADER: u8 = 3;
 const FRAME: u8 = 6;
@@ -179,7 +179,7 @@ impl Obu {
     }
 }
 
-const fn kind(header: u8) -> u8 {
+pub(super) const fn kind(header: u8) -> u8 {
     (header >> 3) & 0x0f
 }
 
@@ -231,7 +231,7 @@ fn elements(payload: &[u8]) -> impl Iterator<Item = Result<(std::ops::Range<usiz
 }
 
 /// AV1 §4.10.5, of a size: at most 32 bits. The value and how many bytes it took.
-fn leb128(bytes: &[u8]) -> Option<(usize, usize)> {
+pub(super) fn leb128(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut value = 0u64;
     for (n, byte) in bytes.iter().take(8).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * n);

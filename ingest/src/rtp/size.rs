@@ -4,13 +4,15 @@ use h264_reader::nal::sps::SeqParameterSet;
 use h264_reader::nal::{Nal, RefNal};
 use timeline::Codec;
 
+use super::av1;
+
 /// Width and height in pixels; `None` if this keyframe does not say so legibly.
 pub(crate) fn size(codec: Codec, keyframe: &[u8]) -> Option<(u32, u32)> {
     let size = match codec {
         Codec::H264 => h264(keyframe),
         Codec::Vp8 => vp8(keyframe),
         Codec::Vp9 => vp9(keyframe),
-        Codec::Av1 => av1(keyframe),
+        Codec::Av1 => av1_unit(keyframe),
         _ => None,
     };
     size.filter(|(width, height)| *width > 0 && *height > 0)
@@ -69,20 +71,20 @@ fn vp9(frame: &[u8]) -> Option<(u32, u32)> {
 
 /// AV1 §5.5: the largest size that the sequence header of a temporal unit allows. Headers with timing information
 /// (§5.5.3), which no sender of RTP writes, are left alone.
-fn av1(unit: &[u8]) -> Option<(u32, u32)> {
-    const SEQUENCE_HEADER: u8 = 1;
+fn av1_unit(unit: &[u8]) -> Option<(u32, u32)> {
     let mut rest = unit;
     loop {
         let (&header, mut body) = rest.split_first()?;
-        if header & 0x04 != 0 {
+        if header & av1::HAS_EXTENSION != 0 {
             body = body.get(1..)?;
         }
-        let length = match header & 0x02 {
-            0 => body.len(),
-            _ => leb128(&mut body)?,
-        };
+        let mut length = body.len();
+        if header & av1::HAS_SIZE != 0 {
+            let (size, len) = av1::leb128(body)?;
+            (length, body) = (size, &body[len..]);
+        }
         let (obu, tail) = body.split_at_checked(length)?;
-        if header >> 3 & 0x0f == SEQUENCE_HEADER {
+        if av1::kind(header) == av1::SEQUENCE_HEADER {
             return av1_sequence(&mut Bits::new(obu));
         }
         rest = tail;
@@ -110,19 +112,6 @@ fn av1_sequence(bits: &mut Bits) -> Option<(u32, u32)> {
     }
     let (width_bits, height_bits) = (bits.take(4)? as usize + 1, bits.take(4)? as usize + 1);
     Some((bits.take(width_bits)? + 1, bits.take(height_bits)? + 1))
-}
-
-fn leb128(bytes: &mut &[u8]) -> Option<usize> {
-    let mut value = 0;
-    for n in 0..4 {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= usize::from(byte & 0x7f) << (7 * n);
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 /// Most significant bit first.

@@ -48,17 +48,6 @@ pub(crate) enum Format {
     Repair(u8),
 }
 
-const CODECS: [Codec; 8] = [
-    Codec::H264,
-    Codec::Vp8,
-    Codec::Vp9,
-    Codec::Av1,
-    Codec::Opus,
-    Codec::G722,
-    Codec::Pcmu,
-    Codec::Pcma,
-];
-
 /// What the payload types of an answer mean.
 pub(crate) fn formats(answer: &str) -> HashMap<u8, Format> {
     let repaired = |payload_type: u8| {
@@ -74,7 +63,7 @@ pub(crate) fn formats(answer: &str) -> HashMap<u8, Format> {
         })
     };
     let format = |(payload_type, name): (u8, &str)| {
-        let media = CODECS
+        let media = Codec::ALL
             .into_iter()
             .find(|codec| codec.name().eq_ignore_ascii_case(name));
         let format = match media {

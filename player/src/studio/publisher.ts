@@ -166,7 +166,7 @@ export class Publisher extends EventTarget {
 
   #failed(error: unknown): void {
     this.#release();
-    this.problem = error instanceof Problem ? error : new Problem(0, 'The server does not answer.', null);
+    this.problem = Problem.of(error, 'The server does not answer.');
     if (this.problem.status === 0) this.#doubtUntilMs = Date.now() + DOUBT_MS;
     if (this.#isFinal(this.problem)) this.#giveUp();
     else this.#again(Math.max(this.#backoff.next(), (this.problem.retryAfterS ?? 0) * 1000));

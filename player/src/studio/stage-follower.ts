@@ -49,7 +49,7 @@ export class StageFollower extends EventTarget {
       // Of two that were asked for at once the last one holds.
       if (request === this.#asked) [this.stage, this.problem] = [stage, null];
     } catch (error) {
-      if (request === this.#asked) this.problem = asProblem(error);
+      if (request === this.#asked) this.problem = Problem.of(error);
     }
     if (request === this.#asked) this.asking = false;
     this.#changed();
@@ -64,7 +64,7 @@ export class StageFollower extends EventTarget {
       this.#backoff.succeeded();
       return POLL_MS;
     } catch (error) {
-      const problem = asProblem(error);
+      const problem = Problem.of(error);
       if (problem.status === 404) return UNKNOWN_MS;
       this.problem = problem;
       return problem.status === 401 || problem.status === 403 ? null : this.#backoff.next();
@@ -75,5 +75,3 @@ export class StageFollower extends EventTarget {
     this.dispatchEvent(new Event('change'));
   }
 }
-
-const asProblem = (error: unknown): Problem => (error instanceof Problem ? error : new Problem(0, 'The server does not answer. Trying again…', null));
