@@ -1,8 +1,9 @@
 /** hls.js, set up for low latency, and kept going whatever happens while the page is open. */
-import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Fragment, type HlsConfig, type LevelDetails, PlaylistLevelType, type LoaderConfig, type RetryConfig } from 'hls.js';
+import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Fragment, type HlsConfig, type LevelDetails, type Part, PlaylistLevelType, type LoaderConfig, type RetryConfig } from 'hls.js';
 import { Backoff } from '../core/backoff';
 import { LatencyController, type Stretch } from '../core/latency';
 import { lowerBound } from '../core/message';
+import { Standstill } from '../core/standstill';
 import type { WallMs } from '../core/time';
 import type { Engine, Level, Stages } from './engine';
 import { Hints, partLoader, type PlainLoader } from './part-loader';
@@ -72,6 +73,8 @@ export class HlsEngine extends EventTarget implements Engine {
   #stillFor = 0;
   #following = true;
   #latency = new LatencyController();
+  #standstill = new Standstill();
+  #lastMediaMs = 0;
   #hints = new Hints();
   #steering: ReturnType<typeof setInterval>;
   #rate = 1;
@@ -182,7 +185,7 @@ export class HlsEngine extends EventTarget implements Engine {
     hls.on(Events.LEVELS_UPDATED, () => this.dispatchEvent(new Event('levels')));
     hls.on(Events.LEVEL_LOADED, (_, { details }) => this.#hints.listed(PlaylistLevelType.MAIN, details));
     hls.on(Events.AUDIO_TRACK_LOADED, (_, { details }) => this.#hints.listed(PlaylistLevelType.AUDIO, details));
-    hls.on(Events.FRAG_LOADING, (_, { frag, part }) => part && this.#hints.expected(frag.type, part.url));
+    hls.on(Events.FRAG_LOADING, (_, { frag, part }) => this.#asked(frag, part));
     hls.on(Events.LEVEL_SWITCHING, () => this.#hints.forget(PlaylistLevelType.MAIN));
     hls.on(Events.AUDIO_TRACK_SWITCHING, () => this.#hints.forget(PlaylistLevelType.AUDIO));
     hls.on(Events.LEVEL_UPDATED, (_, { details }) => this.#listed(details));
@@ -217,7 +220,13 @@ export class HlsEngine extends EventTarget implements Engine {
     if (fragment) this.#edgeAgeMs = details.advancedDateTime - dateOf(fragment) - (details.edge - fragment.start) * 1000;
   }
 
+  #asked({ type }: Fragment, part: Part | null | undefined): void {
+    this.#lastMediaMs = performance.now();
+    if (part) this.#hints.expected(type, part.url);
+  }
+
   #appended(): void {
+    this.#lastMediaMs = performance.now();
     const { endS } = this.#stretch ?? {};
     if (endS !== undefined && this.#steers) this.#latency.buffered(performance.now(), endS);
   }
@@ -303,6 +312,18 @@ export class HlsEngine extends EventTarget implements Engine {
     const details = this.#hls.latestLevelDetails;
     if (details?.live) this.#checkAge(details);
     else if (details) this.#checkEnd(details);
+    if (details) this.#checkMovement(details);
+  }
+
+  #checkMovement({ edge, live }: LevelDetails): void {
+    const { currentTime: timeS, paused, ended } = this.video;
+    const atEnd = !live && edge - timeS < LAST_S;
+    const look = { playing: !paused && !ended && !atEnd, timeS, buffered: this.#stretches, edgeS: edge, lastMediaMs: this.#lastMediaMs };
+    const cure = this.#standstill.check(performance.now(), look);
+    if (cure === null) return;
+    console.warn('the picture stands still', timeS, JSON.stringify(cure));
+    if (cure === 'rebuild') this.#rebuild();
+    else this.video.currentTime = cure.seekS;
   }
 
   /**

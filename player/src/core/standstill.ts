@@ -1,0 +1,71 @@
+/**
+ * A picture that stands still though it could go on. hls.js and browsers now and then wait for what nobody brings: a
+ * seek ends in a hole beside media that is there, a decoder does not start, or nothing more is asked for.
+ */
+import type { Stretch } from './latency';
+
+export interface Look {
+  /** The viewer wants it to move: not paused, not at its end. */
+  playing: boolean;
+  timeS: number;
+  buffered: readonly Stretch[];
+  /** The end of what the playlist lists. */
+  edgeS: number;
+  /** When media was last asked for, or came. */
+  lastMediaMs: number;
+}
+
+/** Where to jump, or the player to be built anew. */
+export type Cure = { seekS: number } | 'rebuild';
+
+/** So long the picture may stand before something is done; twice as long after each cure that did not help. */
+const PATIENCE_MS = 3_000;
+const MOST_PATIENCE_MS = 30_000;
+/** Media ahead that is worth playing; as much is what a decoder may want before it starts. */
+const ENOUGH_S = 0.5;
+/** What is left out to go on: a segment of ours. Beyond more than this hole the media may be of another time. */
+const MOST_LEAP_S = 3.5;
+/** Into what is there, past the rounding of its first picture's time. */
+const STEP_S = 0.05;
+/** Longer than any request may take before it is given up. */
+const SILENCE_MS = 25_000;
+
+/** Movement in a second at no more than twice the speed, with a late timer: more than this is a jump. */
+const MOST_PROGRESS_S = 4;
+
+export class Standstill {
+  #sinceMs = 0;
+  #timeS = NaN;
+  /** In vain so far. */
+  #cures = 0;
+  #cured = false;
+
+  /** To be asked about once a second. */
+  check(nowMs: number, look: Look): Cure | null {
+    const progressS = look.timeS - this.#timeS;
+    this.#timeS = look.timeS;
+    if (!look.playing || progressS !== 0) return this.#moved(nowMs, look.playing && !(progressS > 0 && progressS < MOST_PROGRESS_S));
+    if (nowMs - this.#sinceMs < Math.min(PATIENCE_MS * 2 ** this.#cures, MOST_PATIENCE_MS)) return null;
+    const cure = this.#cureOf(nowMs, look);
+    if (cure === null) return null;
+    this.#sinceMs = nowMs;
+    this.#cures += 1;
+    this.#cured = true;
+    return cure;
+  }
+
+  /** Put elsewhere, as a cure does, is not yet cured. */
+  #moved(nowMs: number, jumped: boolean): null {
+    if (!jumped && !this.#cured) this.#cures = 0;
+    this.#cured = false;
+    this.#sinceMs = nowMs;
+    return null;
+  }
+
+  #cureOf(nowMs: number, { timeS, buffered, edgeS, lastMediaMs }: Look): Cure | null {
+    const next = buffered.find(({ startS, endS }) => endS - Math.max(startS, timeS) >= ENOUGH_S);
+    if (next && next.startS - timeS <= MOST_LEAP_S) return this.#cures === 0 ? { seekS: Math.max(next.startS, timeS) + STEP_S } : 'rebuild';
+    const starved = edgeS - timeS > MOST_LEAP_S && nowMs - lastMediaMs > SILENCE_MS;
+    return starved ? 'rebuild' : null;
+  }
+}
