@@ -92,9 +92,9 @@ const page = (open, options, more) => ({
     return { leave, simulcast, publisher };
   },
 });
-/** What a browser without a sound card takes for a microphone is early and late by itself, by up to half a second: that it is heard is all. */
+/** What Firefox without a sound card takes for a microphone is early and late by itself, by up to half a second: that it is heard is all. */
 const HEARD = { beeps: 500 };
-const chromium = (options, more) => page(() => CanvasPublisher.open(browser, 'clients'), options, { ...HEARD, ...more });
+const chromium = (options, more) => page(() => CanvasPublisher.open(browser, 'clients'), options, more);
 const firefox = (options, more) => page(() => FirefoxPublisher.open('clients'), options, { ...HEARD, ...more });
 
 const SIZES = [{ width: 640, height: 360, kbps: 1000 }, { width: 320, height: 180, kbps: 300 }, { width: 160, height: 90, kbps: 100 }];

@@ -2,8 +2,6 @@
 import { draw } from './picture-clock.mjs';
 
 const FRAME_MS = 1000 / 30;
-const SAMPLE_RATE = 48_000;
-const BLOCK_MS = 10;
 const BEEP_MS = 60;
 const canvas = document.querySelector('canvas');
 const context = canvas.getContext('2d');
@@ -161,30 +159,12 @@ function paint() {
 /** 1 kHz for 60 ms from each whole second of the clock. */
 const beeps = () => (globalThis.MediaStreamTrackGenerator ? writtenBeeps() : gatedBeeps());
 
-/**
- * Written sample by sample: a headless browser has no sound card,
- * and the clock that it pretends to have runs some percent slow.
- */
 function writtenBeeps() {
   const track = new MediaStreamTrackGenerator({ kind: 'audio' });
-  const writer = track.writable.getWriter();
-  const start = performance.timeOrigin + performance.now();
-  let blocks = 0;
-  setInterval(() => {
-    const due = (performance.timeOrigin + performance.now() - start) / BLOCK_MS;
-    for (; blocks < due; blocks++) writer.write(block(start + blocks * BLOCK_MS, blocks));
-  }, BLOCK_MS);
+  const { writable } = track;
+  globalThis.lectureBeeps = new Worker('beeps.mjs', { type: 'module' });
+  globalThis.lectureBeeps.postMessage(writable, [writable]);
   return new MediaStream([track]);
-}
-
-/** @param {number} ms the time of its first sample, on the clock @param {number} n */
-function block(ms, n) {
-  const data = new Float32Array((SAMPLE_RATE * BLOCK_MS) / 1000);
-  for (let i = 0; i < data.length; i++) {
-    const within = (ms + (i * 1000) / SAMPLE_RATE) % 1000;
-    data[i] = within < BEEP_MS ? Math.sin(2 * Math.PI * within) / 2 : 0;
-  }
-  return new AudioData({ format: 'f32', sampleRate: SAMPLE_RATE, numberOfFrames: data.length, numberOfChannels: 1, timestamp: n * BLOCK_MS * 1000, data });
 }
 
 /** Where samples cannot be written (Firefox): a fake microphone hears 1 kHz all the time, and is let through when there is to be a beep. */
