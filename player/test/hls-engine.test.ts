@@ -127,6 +127,29 @@ const advance = async (seconds: number, latencyS = 1.2) => {
   }
 };
 
+describe('a picture that stands still, as a seek into a gap leaves it', () => {
+  beforeEach(() => {
+    Object.assign(video, { seeking: true, buffered: { length: 1, start: () => 42.4, end: () => 43.2 } });
+  });
+
+  test('goes on behind the gap', async () => {
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(video.currentTime).toBeCloseTo(42.45);
+    expect(FakeHls.all).toHaveLength(1);
+  });
+
+  test('has hls.js built anew when that did not help', async () => {
+    await vi.advanceTimersByTimeAsync(12_000);
+    expect(FakeHls.all).toHaveLength(2);
+  });
+
+  test('or stays where its viewer paused it', async () => {
+    video.paused = true;
+    await vi.advanceTimersByTimeAsync(12_000);
+    expect([video.currentTime, FakeHls.all.length]).toEqual([42, 1]);
+  });
+});
+
 describe('the live edge', () => {
   beforeEach(() => {
     video.playbackRate = 1;
