@@ -21,6 +21,10 @@ describe('a picture that stands still', () => {
     expect(watch(6, () => ({ buffered: holeAhead }))).toEqual([[3, { seekS: 100.45 }]]);
   });
 
+  test('goes on behind a hole to a part alone, where more will come', () => {
+    expect(watch(6, () => ({ buffered: [{ startS: 100.8, endS: 101 }] }))).toEqual([[3, { seekS: 100.85 }]]);
+  });
+
   test('in front of media that is there is nudged', () => {
     expect(watch(6, () => ({ buffered: [{ startS: 90, endS: 103 }] }))).toEqual([[3, { seekS: 100.05 }]]);
   });

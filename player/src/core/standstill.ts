@@ -21,8 +21,10 @@ export type Cure = { seekS: number } | 'rebuild';
 /** So long the picture may stand before something is done; twice as long after each cure that did not help. */
 const PATIENCE_MS = 3_000;
 const MOST_PATIENCE_MS = 30_000;
-/** Media ahead that is worth playing; as much is what a decoder may want before it starts. */
+/** As much as a decoder may want before it starts. */
 const ENOUGH_S = 0.5;
+/** Beyond a hole less will do: there, more of it is asked for. */
+const CRUMB_S = 0.1;
 /** What is left out to go on: a segment of ours. Beyond more than this hole the media may be of another time. */
 const MOST_LEAP_S = 3.5;
 /** Into what is there, past the rounding of its first picture's time. */
@@ -63,7 +65,7 @@ export class Standstill {
   }
 
   #cureOf(nowMs: number, { timeS, buffered, edgeS, lastMediaMs }: Look): Cure | null {
-    const next = buffered.find(({ startS, endS }) => endS - Math.max(startS, timeS) >= ENOUGH_S);
+    const next = buffered.find(({ startS, endS }) => (startS > timeS ? endS - startS > CRUMB_S : endS - timeS >= ENOUGH_S));
     if (next && next.startS - timeS <= MOST_LEAP_S) return this.#cures === 0 ? { seekS: Math.max(next.startS, timeS) + STEP_S } : 'rebuild';
     const starved = edgeS - timeS > MOST_LEAP_S && nowMs - lastMediaMs > SILENCE_MS;
     return starved ? 'rebuild' : null;
