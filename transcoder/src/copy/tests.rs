@@ -1,7 +1,8 @@
+use super::units::Units;
 use super::*;
 use crate::line::{Due, Line, Start};
 use proptest::prelude::*;
-use timeline::{Media, SourceName, Timeline, WallTime};
+use timeline::{Media, SourceName, Span, Timeline, WallTime};
 
 const SHAPE: Shape = Shape {
     width: 1280,

@@ -5,8 +5,9 @@
 
 use timeline::{Grid, Rendition, TICKS_PER_SECOND};
 
+use super::bits;
+use super::run::Run;
 use super::units::Unit;
-use super::{Run, bits};
 
 /// Of a segment: half of its slots. OBS with a keyframe every two seconds can do two thirds.
 const LEAST_PART: i64 = 2;
