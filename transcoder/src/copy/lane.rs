@@ -40,6 +40,11 @@ impl Lane {
         self.waiting.back()
     }
 
+    /// Whether one that needs no other waits for its slot.
+    pub fn has_idr(&self) -> bool {
+        self.waiting.iter().any(Unit::is_idr)
+    }
+
     pub fn push(&mut self, frame: &Frame, shape: Shape) {
         match self.units.read(frame, shape) {
             Ok(unit) => {

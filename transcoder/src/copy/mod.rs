@@ -12,7 +12,8 @@
 //! and nothing to break: whatever the source does, each slot has a picture that can be decoded behind the one before.
 //!
 //! Segments begin with an IDR; so at their heads only the source's IDRs are copied. It is asked for one right after each
-//! head. One that does not answer, and has its own too rarely, is not worth it and is not copied.
+//! head, and once more where copies broke off. One that does not answer, and has its own too rarely, is not worth it and is
+//! not copied.
 
 mod lane;
 mod run;
@@ -23,7 +24,7 @@ mod worth;
 
 use bytes::Bytes;
 use timeline::feed::Record;
-use timeline::{Codec, Frame, Grid, MediaTime, Rendition, Track, TrackId};
+use timeline::{Codec, Frame, Grid, MediaTime, Rendition, Span, Track, TrackId};
 
 use lane::Lane;
 use run::Run;
@@ -36,6 +37,8 @@ use worth::Worth;
 
 /// As many as are decoded at once.
 const MOST_TRACKS: usize = 8;
+/// What is left of a segment when it is asked for another keyframe, at least: a publisher rests after each.
+const WORTH_ASKING: Span = Span::from_millis(1_000);
 /// Inits that one child announces. A source that keeps changing its parameter sets is not copied any more.
 const MOST_INITS: u32 = 64;
 
@@ -49,8 +52,12 @@ pub struct Copier {
     rung: Option<Rung>,
     run: Option<Run>,
     worth: Worth,
+    /// Copies broke off in this segment, and no others have begun since.
+    broke_off: bool,
     /// The last segment for whose head a keyframe was asked for.
     asked: u64,
+    /// The last one in which a keyframe was asked for because copies broke off.
+    asked_again: u64,
     inits: u32,
 }
 
@@ -81,7 +88,9 @@ impl Copier {
             rung: None,
             run: None,
             worth: Worth::new(grid),
+            broke_off: false,
             asked: 0,
+            asked_again: 0,
             inits: 0,
         }
     }
@@ -121,9 +130,11 @@ impl Copier {
         let worth = self.worth.slot(slot, unit.as_ref(), rendition);
         let renewed = if head { self.renew(unit.as_ref()) } else { None };
         let copied = unit.filter(|unit| worth && self.is_listed(unit));
-        self.run = copied
+        let run = copied
             .as_ref()
             .and_then(|unit| Run::on(self.run, slot, head, unit));
+        self.broke_off = run.is_none() && !head && (self.broke_off || self.run.is_some());
+        self.run = run;
         let frame = |(unit, rung): (Unit, &Rung)| Frame {
             track: rung.rendition.id,
             at: self.grid.slot_start(slot),
@@ -140,16 +151,30 @@ impl Copier {
     }
 
     /// Whether to ask the source for a keyframe: once a segment, and not before its head is captured, so that the
-    /// keyframe does not miss it by a little.
+    /// keyframe does not miss it by a little; and once more if copies break off in it.
     pub fn wants_keyframe(&mut self, now: MediaTime) -> bool {
         let msn = self.grid.msn(now);
         let lane = self.shown_lane().filter(|_| self.rung.is_some());
         let copyable = lane.is_some_and(|lane| matches!(lane.refused, None | Some(Refusal::Missing)));
-        let wants = msn > self.asked && copyable && self.worth.is_hoped_for(msn);
-        if wants {
-            self.asked = msn;
+        if !copyable || !self.worth.is_hoped_for(msn) {
+            return false;
         }
-        wants
+        let for_head = msn > self.asked;
+        let again = !for_head && msn > self.asked_again && self.goes_on_with_a_keyframe(now);
+        if for_head {
+            self.asked = msn;
+        } else if again {
+            self.asked_again = msn;
+        }
+        for_head || again
+    }
+
+    /// Whether a keyframe of now would take up copies that broke off: none is on its way to its slot, and it would not
+    /// delay the one for the next head.
+    fn goes_on_with_a_keyframe(&self, now: MediaTime) -> bool {
+        let left = self.grid.segment_start(self.grid.msn(now) + 1) - now;
+        let waits = self.shown_lane().is_some_and(Lane::has_idr);
+        self.broke_off && self.worth.is_within() && !waits && left >= WORTH_ASKING
     }
 
     /// Why the source cannot be copied now, if it cannot.

@@ -58,6 +58,11 @@ impl Worth {
         self.bad < PATIENCE || msn.is_multiple_of(SELDOM)
     }
 
+    /// Whether the open segment keeps to what the rung declares, with what was copied.
+    pub fn is_within(&self) -> bool {
+        !self.over
+    }
+
     /// Notes a slot with the access unit it shows, if that is known. Whether it is worth copying, and within what the
     /// rung declares.
     pub fn slot(&mut self, slot: i64, unit: Option<&Unit>, rung: Option<&Rendition>) -> bool {
