@@ -139,11 +139,11 @@ impl Entry {
     }
 
     fn again(&mut self, rendition: Rendition) -> Result<Added, Error> {
-        let same = Rendition {
+        let known = Rendition {
             id: rendition.id,
-            init: rendition.init.clone(),
             ..self.rendition.clone()
-        } == rendition;
+        };
+        let same = known.is_same_but_for_init(&rendition);
         let renewed = self.rendition.init != rendition.init;
         if !same || renewed && !rendition.is_video() {
             return Err(bad(&rendition, "it was announced again and differs"));

@@ -128,4 +128,10 @@ impl Rendition {
     pub const fn is_video(&self) -> bool {
         matches!(self.media, Media::Video { .. })
     }
+
+    /// Whether this is the other, told again with another `init` at most.
+    pub fn is_same_but_for_init(&self, other: &Rendition) -> bool {
+        let init = other.init.clone();
+        Rendition { init, ..self.clone() } == *other
+    }
 }

@@ -5,6 +5,7 @@
 mod announce;
 mod source;
 mod studio;
+mod top;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use timeline::feed::Record;
-use timeline::{Grid, SourceName, Timeline, WallTime};
+use timeline::{SourceName, Timeline, WallTime};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,17 +25,17 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 use crate::confine::{self, Confined, Sandbox, limits};
-use crate::copy::{Copier, Refusal, Splice};
-use crate::encode::{Encoded, Ladder, TOP};
+use crate::encode::{Encoded, Ladder};
 use crate::line::{self, Due, Start};
 use crate::scene::{Canvas, Picture, Scene};
 use crate::stills::{self, Shutter};
 use crate::wire::{self, FromChild, Job, Report, SourceReport, ToChild};
-use crate::{Config, Error, Passthrough, encode, slate, warm};
+use crate::{Config, Error, Passthrough, slate, warm};
 
 use announce::Announcer;
 use source::Source;
 use studio::Studio;
+use top::Top;
 
 /// Records of the source that wait for the main loop: two seconds of a busy source.
 const RECORDS_WAITING: usize = 512;
@@ -187,14 +188,8 @@ struct Line {
     /// Stands for the slate until the line has shown a picture.
     opening: Option<gstreamer::Buffer>,
     /// None where all is encoded.
-    copier: Option<Copier>,
+    top: Option<Top>,
     timeline: Timeline,
-    grid: Grid,
-    /// The top rung in the making.
-    top: Splice<Encoded>,
-    copied: u64,
-    /// Why the source is not copied, as it was said last.
-    refused: Option<Refusal>,
     announcer: Announcer,
     to_parent: mpsc::Sender<FromChild>,
     cpu_ms: u64,
@@ -229,13 +224,8 @@ impl Line {
             opening,
             shutter: Shutter::start(&config, job.grid, first_still, stills_out)?,
             ladder: ladder?,
-            copier: (config.passthrough == Passthrough::Auto)
-                .then(|| Copier::new(job.grid, encode::shape(&config))),
+            top: (config.passthrough == Passthrough::Auto).then(|| Top::new(&config, job.grid, start)),
             timeline: job.timeline,
-            grid: job.grid,
-            top: Splice::starting(start.slot),
-            copied: 0,
-            refused: None,
             announcer: Announcer::new(config.rungs.len() + 1, stills::stills(&config)),
             studio,
             encoded,
@@ -266,7 +256,7 @@ impl Line {
                 _ = looks.tick() => self.look_for_hangs().await?,
                 _ = reports.tick() => self.report().await?,
             }
-            if self.studio.take_keyframe_wanted() || self.copier_wants_keyframe() {
+            if self.studio.take_keyframe_wanted() || self.top_wants_keyframe() {
                 self.say(FromChild::KeyframeWanted).await?;
             }
         }
@@ -276,14 +266,14 @@ impl Line {
         match message {
             ToChild::Record(Record::End(at)) => self.studio.line().end(at, now()),
             ToChild::Record(record) => {
-                if let Some(copier) = &mut self.copier {
-                    copier.hear(&record);
+                if let Some(top) = &mut self.top {
+                    top.hear(&record);
                 }
                 self.source.take(record);
             }
             ToChild::Lost => {
-                if let Some(copier) = &mut self.copier {
-                    copier.lost();
+                if let Some(top) = &mut self.top {
+                    top.lost();
                 }
                 self.source.lost();
             }
@@ -303,7 +293,7 @@ impl Line {
                 None => return Ok(false),
                 Some(Due::Sound { frame, samples }) => self.ladder.sound(frame, &samples)?,
                 Some(Due::Slot { slot, scene }) => {
-                    let copied = self.copy(slot, &scene);
+                    let copied = self.top.as_mut().is_some_and(|top| top.copies(slot, &scene));
                     let canvas = self.paint(&scene);
                     self.ladder.picture(slot, &canvas, copied)?;
                     self.shutter.picture(slot, &canvas);
@@ -329,29 +319,9 @@ impl Line {
         })
     }
 
-    /// Whether the top rung has the source's own picture in this slot.
-    fn copy(&mut self, slot: i64, scene: &Scene<Picture>) -> bool {
-        let Some(copier) = &mut self.copier else {
-            return false;
-        };
-        let alone = scene.single().filter(|shown| shown.fresh);
-        let decided = copier.slot(slot, alone.map(|shown| (shown.track, shown.at)));
-        let copied = decided.copy.is_some();
-        self.copied += u64::from(copied);
-        if let Some(rendition) = decided.renewed {
-            self.top.before(slot, Encoded::Rendition(rendition));
-        }
-        if let Some(frame) = decided.copy {
-            self.top.picture(slot, Encoded::Frame(frame));
-        }
-        copied
-    }
-
-    fn copier_wants_keyframe(&mut self) -> bool {
+    fn top_wants_keyframe(&mut self) -> bool {
         let now = self.timeline.at(now());
-        self.copier
-            .as_mut()
-            .is_some_and(|copier| copier.wants_keyframe(now))
+        self.top.as_mut().is_some_and(|top| top.wants_keyframe(now))
     }
 
     /// How long nothing can be due. When the encoders are full, their progress wakes the loop.
@@ -381,27 +351,20 @@ impl Line {
 
     /// Whether that was the last of it.
     async fn pass_on(&mut self, encoded: Encoded) -> Result<bool, Error> {
-        match (encoded, &mut self.copier) {
-            // In the order of the slots, with those that are copied.
-            (Encoded::Frame(frame), Some(_)) if frame.track == TOP => {
-                let slot = self.grid.slot(frame.at);
-                self.top.picture(slot, Encoded::Frame(frame));
-                self.pass_on_top().await?;
-            }
-            (Encoded::Rendition(rendition), Some(copier)) if rendition.id == TOP => {
-                copier.rung(&rendition);
-                self.tell(Encoded::Rendition(rendition)).await?;
-            }
-            (encoded, _) => self.tell(encoded).await?,
+        let at_once = match &mut self.top {
+            Some(top) => top.take(encoded),
+            None => Some(encoded),
+        };
+        if let Some(encoded) = at_once {
+            self.tell(encoded).await?;
         }
+        self.pass_on_top().await?;
         Ok(self.announcer.is_finished())
     }
 
     async fn pass_on_top(&mut self) -> Result<(), Error> {
-        while let Some((before, picture)) = self.top.take() {
-            for encoded in before.into_iter().chain([picture]) {
-                self.tell(encoded).await?;
-            }
+        while let Some(encoded) = self.top.as_mut().and_then(Top::next) {
+            self.tell(encoded).await?;
         }
         Ok(())
     }
@@ -425,7 +388,7 @@ impl Line {
             let mut line = self.studio.line();
             Report {
                 counts: line.counts(),
-                copied: std::mem::take(&mut self.copied),
+                copied: self.top.as_mut().map_or(0, Top::take_copied),
                 decode_errors: self.studio.take_decode_errors(),
                 b_frames: self.studio.take_b_frames(),
                 lag_ms: line.lag(now()).as_secs_f64() * 1000.0,
@@ -436,20 +399,10 @@ impl Line {
             }
         };
         self.cpu_ms = cpu_ms;
-        self.say_why_not_copied();
-        self.say(FromChild::Report(report)).await
-    }
-
-    /// Once for each reason. A picture that is missing is none: the next keyframe mends it.
-    fn say_why_not_copied(&mut self) {
-        let refused = self.copier.as_ref().and_then(Copier::refused);
-        let Some(refused) = refused.filter(|why| **why != Refusal::Missing) else {
-            return;
-        };
-        if self.refused.as_ref() != Some(refused) {
+        if let Some(refused) = self.top.as_mut().and_then(Top::take_refusal) {
             log(format_args!("the source is not passed through: {refused}"));
-            self.refused = Some(refused.clone());
         }
+        self.say(FromChild::Report(report)).await
     }
 
     async fn say(&self, message: FromChild) -> Result<(), Error> {

@@ -399,15 +399,8 @@ impl Supervisor {
         let failed = |why: String| Loss::new(Reason::Failed, why);
         let early = || failed("a rendition came before the ladder".into());
         let barrier = self.barrier.as_mut().ok_or_else(early)?;
-        let known = self.ladder.iter().find(|known| known.id == rendition.id);
-        let same = known.is_some_and(|known| {
-            let init = rendition.init.clone();
-            Rendition {
-                init,
-                ..known.clone()
-            } == rendition
-        });
-        match same {
+        let same = |known: &Rendition| known.is_same_but_for_init(&rendition);
+        match self.ladder.iter().any(same) {
             true => barrier.renew(rendition).map_err(|e| failed(e.to_string())),
             false => Err(failed(format!("{} became another rendition", rendition.name))),
         }

@@ -12,34 +12,33 @@
 //! and nothing to break: whatever the source does, each slot has a picture that can be decoded behind the one before.
 //!
 //! Segments begin with an IDR; so at their heads only the source's IDRs are copied. It is asked for one right after each
-//! head. One that does not answer, and has its own too rarely, is not worth it and is not copied.
+//! head, and once more where copies broke off. One that does not answer, and has its own too rarely, is not worth it and is
+//! not copied.
 
+mod lane;
+mod run;
 mod sets;
 mod splice;
 mod units;
 mod worth;
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 use timeline::feed::Record;
 use timeline::{Codec, Frame, Grid, MediaTime, Rendition, Span, Track, TrackId};
 
+use lane::Lane;
+use run::Run;
 use sets::{Configuration, Sets};
 pub use splice::Splice;
 pub use units::Refusal;
 pub use units::Shape;
-use units::{Unit, Units};
+use units::Unit;
 use worth::Worth;
 
 /// As many as are decoded at once.
 const MOST_TRACKS: usize = 8;
-/// Access units of a track that wait for their slots: as many as pictures do, at most (see [`crate::picture`]).
-const MOST_WAITING: usize = 160;
-/// Of their bytes: two seconds at 64 Mbit/s.
-const MOST_BYTES: usize = 16 * 1024 * 1024;
-/// Two pictures are further apart than this; their times have been through nanoseconds.
-const ROUNDING: Span = Span::from_millis(1);
+/// What is left of a segment when it is asked for another keyframe, at least: a publisher rests after each.
+const WORTH_ASKING: Span = Span::from_millis(1_000);
 /// Inits that one child announces. A source that keeps changing its parameter sets is not copied any more.
 const MOST_INITS: u32 = 64;
 
@@ -53,17 +52,13 @@ pub struct Copier {
     rung: Option<Rung>,
     run: Option<Run>,
     worth: Worth,
+    /// Copies broke off in this segment, and no others have begun since.
+    broke_off: bool,
     /// The last segment for whose head a keyframe was asked for.
     asked: u64,
+    /// The last one in which a keyframe was asked for because copies broke off.
+    asked_again: u64,
     inits: u32,
-}
-
-/// An H.264 track of the source.
-struct Lane {
-    track: TrackId,
-    units: Units,
-    waiting: VecDeque<Unit>,
-    refused: Option<Refusal>,
 }
 
 struct Rung {
@@ -71,15 +66,6 @@ struct Rung {
     configuration: Configuration,
     /// What the init in force holds: what can be copied.
     listed: Sets,
-}
-
-/// A slot that was copied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Run {
-    slot: i64,
-    track: TrackId,
-    /// The reference picture that the next one may follow.
-    reference: Option<u64>,
 }
 
 /// What becomes of a slot in the top rung.
@@ -102,7 +88,9 @@ impl Copier {
             rung: None,
             run: None,
             worth: Worth::new(grid),
+            broke_off: false,
             asked: 0,
+            asked_again: 0,
             inits: 0,
         }
     }
@@ -129,7 +117,7 @@ impl Copier {
 
     /// Records of the source were lost.
     pub fn lost(&mut self) {
-        self.lanes.iter_mut().for_each(|lane| lane.units.lost());
+        self.lanes.iter_mut().for_each(|lane| lane.lost());
     }
 
     /// Decides on the next slot. `shown`: the track whose picture fills it, alone and whole, if no slot showed that
@@ -142,9 +130,11 @@ impl Copier {
         let worth = self.worth.slot(slot, unit.as_ref(), rendition);
         let renewed = if head { self.renew(unit.as_ref()) } else { None };
         let copied = unit.filter(|unit| worth && self.is_listed(unit));
-        self.run = copied
+        let run = copied
             .as_ref()
             .and_then(|unit| Run::on(self.run, slot, head, unit));
+        self.broke_off = run.is_none() && !head && (self.broke_off || self.run.is_some());
+        self.run = run;
         let frame = |(unit, rung): (Unit, &Rung)| Frame {
             track: rung.rendition.id,
             at: self.grid.slot_start(slot),
@@ -161,16 +151,30 @@ impl Copier {
     }
 
     /// Whether to ask the source for a keyframe: once a segment, and not before its head is captured, so that the
-    /// keyframe does not miss it by a little.
+    /// keyframe does not miss it by a little; and once more if copies break off in it.
     pub fn wants_keyframe(&mut self, now: MediaTime) -> bool {
         let msn = self.grid.msn(now);
         let lane = self.shown_lane().filter(|_| self.rung.is_some());
         let copyable = lane.is_some_and(|lane| matches!(lane.refused, None | Some(Refusal::Missing)));
-        let wants = msn > self.asked && copyable && self.worth.is_hoped_for(msn);
-        if wants {
-            self.asked = msn;
+        if !copyable || !self.worth.is_hoped_for(msn) {
+            return false;
         }
-        wants
+        let for_head = msn > self.asked;
+        let again = !for_head && msn > self.asked_again && self.goes_on_with_a_keyframe(now);
+        if for_head {
+            self.asked = msn;
+        } else if again {
+            self.asked_again = msn;
+        }
+        for_head || again
+    }
+
+    /// Whether a keyframe of now would take up copies that broke off: none is on its way to its slot, and it would not
+    /// delay the one for the next head.
+    fn goes_on_with_a_keyframe(&self, now: MediaTime) -> bool {
+        let left = self.grid.segment_start(self.grid.msn(now) + 1) - now;
+        let waits = self.shown_lane().is_some_and(Lane::has_idr);
+        self.broke_off && self.worth.is_within() && !waits && left >= WORTH_ASKING
     }
 
     /// Why the source cannot be copied now, if it cannot.
@@ -186,12 +190,7 @@ impl Copier {
     fn begin(&mut self, track: &Track) {
         let known = self.lanes.iter().any(|lane| lane.track == track.id);
         if track.codec == Codec::H264 && !known && self.lanes.len() < MOST_TRACKS {
-            self.lanes.push(Lane {
-                track: track.id,
-                units: Units::default(),
-                waiting: VecDeque::new(),
-                refused: None,
-            });
+            self.lanes.push(Lane::of(track.id));
         }
     }
 
@@ -219,7 +218,7 @@ impl Copier {
     /// At the head of a segment its init may become another: one that holds the source's parameter sets, too. What it
     /// held before it goes on to hold, so that one init can stand for all; but for sets that are named alike.
     fn renew(&mut self, shown: Option<&Unit>) -> Option<Rendition> {
-        let newest = self.shown_lane().and_then(|lane| lane.waiting.back()).or(shown)?;
+        let newest = self.shown_lane().and_then(Lane::newest).or(shown)?;
         let newest = newest.sets.clone();
         let rung = self.rung.as_mut()?;
         if rung.listed.holds(&newest) || !self.worth.is_worth() || self.inits >= MOST_INITS {
@@ -232,61 +231,6 @@ impl Copier {
         Some(Rendition {
             init: rung.configuration.holding(&rung.listed),
             ..rung.rendition.clone()
-        })
-    }
-}
-
-impl Lane {
-    fn push(&mut self, frame: &Frame, shape: Shape) {
-        match self.units.read(frame, shape) {
-            Ok(unit) => {
-                self.refused = None;
-                self.waiting.push_back(unit);
-                self.limit();
-            }
-            // Told by the one before it.
-            Err(Refusal::Missing) if self.refused.is_some() => {}
-            Err(refusal) => self.refused = Some(refusal),
-        }
-    }
-
-    fn limit(&mut self) {
-        let bytes = |units: &VecDeque<Unit>| units.iter().map(|unit| unit.payload.len()).sum::<usize>();
-        while self.waiting.len() > MOST_WAITING || bytes(&self.waiting) > MOST_BYTES {
-            self.waiting.pop_front();
-        }
-    }
-
-    /// The access unit of a shown picture. Those before it no slot will show.
-    fn take(&mut self, at: MediaTime) -> Option<Unit> {
-        while let Some(unit) = self.waiting.pop_front_if(|unit| unit.at <= at + ROUNDING) {
-            if at <= unit.at + ROUNDING {
-                return Some(unit);
-            }
-        }
-        None
-    }
-}
-
-impl Run {
-    /// The run with this slot copied, if it can be.
-    fn on(run: Option<Run>, slot: i64, head: bool, unit: &Unit) -> Option<Run> {
-        let track = unit.track;
-        if unit.is_idr() {
-            let reference = unit.counts;
-            return Some(Run {
-                slot,
-                track,
-                reference,
-            });
-        }
-        let behind = |run: &Run| run.slot + 1 == slot && run.track == track && run.reference == unit.follows;
-        let run = run.filter(|run| !head && behind(run))?;
-        let reference = unit.counts.or(run.reference);
-        Some(Run {
-            slot,
-            track,
-            reference,
         })
     }
 }

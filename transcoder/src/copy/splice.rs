@@ -33,20 +33,13 @@ impl<T> Splice<T> {
     }
 
     /// What leaves next, if it is there.
-    pub fn take(&mut self) -> Option<(Option<T>, T)> {
+    pub fn take(&mut self) -> Option<T> {
         let slot = self.waiting.get_mut(&self.next)?;
-        let next = (slot.before.take(), slot.picture.take());
-        match next {
-            (before, Some(picture)) => {
-                self.waiting.remove(&self.next);
-                self.next += 1;
-                Some((before, picture))
-            }
-            (before, None) => {
-                slot.before = before;
-                None
-            }
+        if slot.picture.is_none() || slot.before.is_some() {
+            return slot.before.take_if(|_| slot.picture.is_some());
         }
+        self.next += 1;
+        self.waiting.remove(&(self.next - 1))?.picture
     }
 
     fn at(&mut self, slot: i64) -> &mut Slot<T> {
@@ -68,11 +61,12 @@ mod tests {
         splice.picture(9, "copied");
         assert_eq!(splice.take(), None);
         splice.picture(7, "encoded");
-        assert_eq!(splice.take(), Some((None, "encoded")));
-        assert_eq!(splice.take(), None);
-        splice.picture(8, "encoded");
-        assert_eq!(splice.take(), Some((Some("an init"), "encoded")));
-        assert_eq!(splice.take(), Some((None, "copied")));
-        assert_eq!(splice.take(), None);
+        assert_eq!([splice.take(), splice.take()], [Some("encoded"), None]);
+        splice.picture(8, "encoded, too");
+        assert_eq!(
+            [splice.take(), splice.take()],
+            [Some("an init"), Some("encoded, too")]
+        );
+        assert_eq!([splice.take(), splice.take()], [Some("copied"), None]);
     }
 }

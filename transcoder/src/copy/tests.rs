@@ -1,3 +1,4 @@
+use super::units::Units;
 use super::*;
 use crate::line::{Due, Line, Start};
 use proptest::prelude::*;
@@ -281,6 +282,27 @@ fn a_source_that_answers_is_copied_but_for_a_few_slots_at_each_head() {
     check(&made, u32::MAX);
     let share = copied(&made[96 * 4..96 * 19]) * 100 / (96 * 15);
     assert!(share >= 93, "{share} %");
+}
+
+#[test]
+fn copies_that_break_off_go_on_with_a_keyframe_that_is_asked_for() {
+    let answering = Source {
+        answers: Some(3),
+        ..steady(100_000)
+    };
+    let broken = Source {
+        // In the middle of a segment; so late in another that its successor's keyframe is nearer.
+        lost: vec![96 * 8 + 40, 96 * 10 + 80],
+        ..answering.clone()
+    };
+    let made = run(&broken, 96 * 12);
+    check(&made, u32::MAX);
+    let encoded = |msn: usize| 96 - copied(&made[96 * msn..96 * (msn + 1)]);
+    let whole = encoded(7);
+    assert!(whole <= 5, "{whole}");
+    assert!((1..=8).contains(&(encoded(8) - whole)), "{}", encoded(8));
+    assert_eq!(encoded(9), whole, "asked for once");
+    assert_eq!(encoded(10) - whole, 16);
 }
 
 #[test]

@@ -5,8 +5,9 @@
 
 use timeline::{Grid, Rendition, TICKS_PER_SECOND};
 
+use super::bits;
+use super::run::Run;
 use super::units::Unit;
-use super::{Run, bits};
 
 /// Of a segment: half of its slots. OBS with a keyframe every two seconds can do two thirds.
 const LEAST_PART: i64 = 2;
@@ -55,6 +56,11 @@ impl Worth {
     /// Whether a keyframe for this segment might make it worth it. A source that was asked in vain is asked seldom.
     pub fn is_hoped_for(&self, msn: u64) -> bool {
         self.bad < PATIENCE || msn.is_multiple_of(SELDOM)
+    }
+
+    /// Whether the open segment keeps to what the rung declares, with what was copied.
+    pub fn is_within(&self) -> bool {
+        !self.over
     }
 
     /// Notes a slot with the access unit it shows, if that is known. Whether it is worth copying, and within what the

@@ -200,13 +200,9 @@ impl Recording {
                         recording.renditions.push(rendition);
                     }
                     Record::Rendition(rendition) => {
-                        let known = recording.renditions.iter().find(|known| known.id == rendition.id);
-                        let init = rendition.init.clone();
-                        let same = Rendition {
-                            init,
-                            ..known.expect("renditions come first").clone()
-                        };
-                        assert_eq!(same, rendition, "only the init of a rendition may change");
+                        let same = |known: &Rendition| known.is_same_but_for_init(&rendition);
+                        let known = recording.renditions.iter().any(same);
+                        assert!(known, "only the init of a rendition may change: {rendition:?}");
                         recording.renewed.push((recording.frames.len(), rendition));
                     }
                     Record::Stills(stills) => {

@@ -23,9 +23,13 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// A part that does not come within this is not coming.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+const SLOTS_PER_SECOND: f64 = 30.0;
+
 /// Processor time per second of lecture.
 pub struct Cost {
     pub cpu: f64,
+    /// Of the best rung's slots: how many were copied.
+    pub copied: f64,
 }
 
 /// A server with one lecture on air.
@@ -37,8 +41,9 @@ pub struct OnAir {
 }
 
 impl OnAir {
-    /// Publishes the lecture to a server of its own, until its ladder is on the line.
-    pub async fn begin(lecture: &Arc<Lecture>, passthrough: &str) -> anyhow::Result<OnAir> {
+    /// Publishes the lecture to a server of its own, until its ladder is on the line. The publisher `answers` requests for
+    /// keyframes, or has its own alone.
+    pub async fn begin(lecture: &Arc<Lecture>, passthrough: &str, answers: bool) -> anyhow::Result<OnAir> {
         let folder = tempfile::tempdir()?;
         let config = folder.path().join("lectern.toml");
         std::fs::write(&config, configuration(passthrough))?;
@@ -63,7 +68,7 @@ impl OnAir {
             .await?;
         let token = String::from_utf8(token.stdout)?.trim().to_owned();
         let stop = CancellationToken::new();
-        tokio::spawn(publish(lecture.clone(), address, token, stop.clone()));
+        tokio::spawn(publish(lecture.clone(), answers, address, token, stop.clone()));
         let on_air = OnAir {
             server,
             address,
@@ -76,7 +81,24 @@ impl OnAir {
 
     pub async fn cost(&self, seconds: u32) -> anyhow::Result<Cost> {
         let pid = self.server.id().context("the server ended")?;
-        measured(pid, seconds).await
+        sleep(SETTLE).await;
+        let copied = self.copied().await?;
+        let mut cost = measured(pid, seconds).await?;
+        cost.copied = (self.copied().await? - copied) / (f64::from(seconds) * SLOTS_PER_SECOND);
+        Ok(cost)
+    }
+
+    /// Slots of the best rung that were copied so far.
+    async fn copied(&self) -> anyhow::Result<f64> {
+        let text = Client::text(self.address, "/metrics").await?;
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("lectern_transcoder_copied_pictures_total{"));
+        // None was.
+        let value = line
+            .and_then(|line| line.rsplit_once(' '))
+            .map_or("0", |(_, value)| value);
+        Ok(value.parse()?)
     }
 
     /// Kills the transcoder's process with this signal; gives how long no part came then.
@@ -183,6 +205,7 @@ pub async fn reference(lecture: &Lecture, seconds: u32) -> anyhow::Result<Cost> 
     ]);
     command.arg(folder.path().join("v%v.m3u8"));
     let mut ffmpeg = command.kill_on_drop(true).spawn().context("cannot run ffmpeg")?;
+    sleep(SETTLE).await;
     let cost = measured(ffmpeg.id().context("ffmpeg ended")?, seconds).await;
     ffmpeg.kill().await?;
     cost
@@ -195,12 +218,12 @@ fn busiest(children: Vec<u32>) -> Option<u32> {
 }
 
 async fn measured(pid: u32, seconds: u32) -> anyhow::Result<Cost> {
-    sleep(SETTLE).await;
     let (before, since) = (process::cpu(pid)?, Instant::now());
     sleep(Duration::from_secs(seconds.into())).await;
     let cpu = process::cpu(pid)? - before;
     Ok(Cost {
         cpu: cpu.as_secs_f64() / since.elapsed().as_secs_f64(),
+        copied: 0.0,
     })
 }
 
@@ -230,7 +253,13 @@ async fn listening(server: &mut Child) -> anyhow::Result<SocketAddr> {
     anyhow::bail!("the server ended before it listened")
 }
 
-async fn publish(lecture: Arc<Lecture>, server: SocketAddr, token: String, stop: CancellationToken) {
+async fn publish(
+    lecture: Arc<Lecture>,
+    answers: bool,
+    server: SocketAddr,
+    token: String,
+    stop: CancellationToken,
+) {
     let timeline = Timeline::starting(WallTime::from(std::time::SystemTime::now()));
     let feed = Producer::new();
     let consumer = feed.subscribe(Policy::Line);
@@ -242,7 +271,7 @@ async fn publish(lecture: Arc<Lecture>, server: SocketAddr, token: String, stop:
                 eprintln!("the publisher stopped: {error}");
             }
         }
-        () = lecture.play(feed, timeline) => {}
+        () = lecture.play(feed, timeline, answers) => {}
     }
 }
 

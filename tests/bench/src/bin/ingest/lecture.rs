@@ -113,15 +113,16 @@ impl Lecture {
         })
     }
 
-    /// Sends it over and over in real time, as if captured now; ends with the feed's last consumer or never.
-    pub async fn play(&self, feed: Producer, timeline: Timeline) {
+    /// Sends it over and over in real time, as if captured now; ends with the feed's last consumer or never. Where it
+    /// `answers`, it goes on at its next keyframe when it is asked for one.
+    pub async fn play(&self, feed: Producer, timeline: Timeline, answers: bool) {
         for (id, codec) in [(VIDEO, Codec::H264), (AUDIO, Codec::Opus)] {
             let source = SourceName::main();
             feed.send(Record::Track(Track { id, codec, source }));
         }
         let began = Instant::now();
         let first = timeline.at(WallTime::from(std::time::SystemTime::now()));
-        let (mut picture, mut sound) = (0, 0);
+        let (mut picture, mut sound, mut place) = (0, 0, 0);
         loop {
             let (next_picture, next_sound) = (PICTURE.times(picture), SOUND.times(sound));
             let due = if next_picture <= next_sound {
@@ -129,9 +130,17 @@ impl Lecture {
             } else {
                 next_sound
             };
-            tokio::time::sleep_until(began + due.to_duration()).await;
+            let due = tokio::time::sleep_until(began + due.to_duration());
+            tokio::pin!(due);
+            loop {
+                tokio::select! {
+                    () = &mut due => break,
+                    () = feed.keyframe_wanted(), if answers => place = self.keyframe_from(place),
+                }
+            }
             let frame = if next_picture <= next_sound {
-                let (keyframe, payload) = &self.pictures[picture as usize % self.pictures.len()];
+                let (keyframe, payload) = &self.pictures[place];
+                place = (place + 1) % self.pictures.len();
                 picture += 1;
                 frame(VIDEO, first + next_picture, *keyframe, payload)
             } else {
@@ -141,6 +150,12 @@ impl Lecture {
             };
             feed.send(Record::Frame(frame));
         }
+    }
+
+    /// The first keyframe here or later. The first picture is one.
+    fn keyframe_from(&self, place: usize) -> usize {
+        let later = self.pictures[place..].iter().position(|(keyframe, _)| *keyframe);
+        later.map_or(0, |later| place + later)
     }
 
     pub fn length(&self) -> Duration {

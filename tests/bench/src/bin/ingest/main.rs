@@ -61,27 +61,34 @@ async fn main() -> anyhow::Result<()> {
 
 /// The four rungs, by one ffmpeg, by the server, and by the server with the source as its top rung.
 async fn ladders(lecture: &Arc<Lecture>, seconds: u32) -> anyhow::Result<()> {
-    println!("| 1080p30 into 1080p, 720p, 480p, 360p | cores | of ffmpeg | of the full ladder |");
-    println!("|---|---|---|---|");
+    println!("| 1080p30 into 1080p, 720p, 480p, 360p | cores | of ffmpeg | of the full ladder | copied |");
+    println!("|---|---|---|---|---|");
     let ffmpeg = ladder::reference(lecture, seconds).await?.cpu;
-    println!("| one ffmpeg process, file to HLS | {ffmpeg:.2} | 1.00 | |");
-    let full = OnAir::begin(lecture, "off").await?;
+    println!("| one ffmpeg process, file to HLS | {ffmpeg:.2} | 1.00 | | |");
+    let full = OnAir::begin(lecture, "off", true).await?;
     let cost = full.cost(seconds).await?.cpu;
     println!(
-        "| lectern, WHIP to LL-HLS | {cost:.2} | {:.2} | 1.00 |",
+        "| lectern, WHIP to LL-HLS | {cost:.2} | {:.2} | 1.00 | |",
         cost / ffmpeg
     );
     let killed = full.recovery("-KILL").await?;
     let hung = full.recovery("-STOP").await?;
     full.end().await?;
-    let copied = OnAir::begin(lecture, "auto").await?;
-    let less = copied.cost(seconds).await?.cpu;
-    println!(
-        "| lectern, the source as top rung | {less:.2} | {:.2} | {:.2} |",
-        less / ffmpeg,
-        less / cost
-    );
-    copied.end().await?;
+    for (answers, how) in [
+        (false, "come each two seconds"),
+        (true, "come when it is asked, too"),
+    ] {
+        let copying = OnAir::begin(lecture, "auto", answers).await?;
+        let less = copying.cost(seconds).await?;
+        println!(
+            "| lectern, the source as top rung; keyframes {how} | {:.2} | {:.2} | {:.2} | {:.0} % |",
+            less.cpu,
+            less.cpu / ffmpeg,
+            less.cpu / cost,
+            less.copied * 100.0
+        );
+        copying.end().await?;
+    }
     println!("\n| the transcoder's process | longest wait for a part, ms (200 is none) |\n|---|---|");
     println!("| killed | {:.0} |", killed.as_secs_f64() * 1e3);
     println!("| stopped (hangs) | {:.0} |", hung.as_secs_f64() * 1e3);
