@@ -7,6 +7,8 @@
 
 pub(crate) mod codecs;
 mod crypto;
+mod framing;
+mod generations;
 mod listen;
 mod mux;
 mod roaming;
@@ -39,6 +41,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::rtp::Packet;
 use crate::sdp::{self, Offer};
+
+use generations::Generation;
+use stun::Credentials;
 
 pub(crate) use mux::Mux;
 pub(crate) use tap::{Label, Report};
@@ -91,8 +96,7 @@ pub(crate) struct Peer {
     feedback: mpsc::Sender<Feedback>,
     vitals: Arc<Vitals>,
     route: view::Route,
-    /// The offer as it stands: a restart of ICE repeats it under other names.
-    offer: Mutex<String>,
+    offer: String,
 }
 
 /// What a session receives.
@@ -148,7 +152,7 @@ impl Peer {
             feedback,
             vitals: vitals.clone(),
             route,
-            offer: Mutex::new(offer.sdp.clone()),
+            offer: offer.sdp.clone(),
         };
         let answer = peer.negotiate(offer, gathering).await?;
         tokio::spawn(attend(connection, handler, wanted));
@@ -178,7 +182,7 @@ impl Peer {
                 .await
                 .map_err(stack)?;
         }
-        self.respond(&offer.sdp).await?;
+        self.respond().await?;
         // Its own candidates are replaced: late or failed gathering changes nothing.
         let _ = tokio::time::timeout(GATHERING, gathering).await;
         let local = self.connection.local_description().await;
@@ -187,43 +191,41 @@ impl Peer {
             .ok_or_else(|| PeerError::Stack("no answer".into()))
     }
 
-    /// Answers an offer, and is found by what the answer says from now on. Gives our ICE credentials.
-    async fn respond(&self, offer: &str) -> Result<(String, String), PeerError> {
+    /// Answers the offer, and is found by what the answer says from now on.
+    async fn respond(&self) -> Result<(), PeerError> {
         let refused = |error: ::webrtc::error::Error| PeerError::Offer(error.to_string());
-        let remote = RTCSessionDescription::offer(offer.to_owned()).map_err(refused)?;
+        let remote = RTCSessionDescription::offer(self.offer.clone()).map_err(refused)?;
         self.connection
             .set_remote_description(remote)
             .await
             .map_err(refused)?;
         let answer = self.connection.create_answer(None).await.map_err(refused)?;
-        let named = |name| sdp::value(&answer.sdp, name).map(str::to_owned);
-        let (Some(ufrag), Some(password)) = (named("ice-ufrag"), named("ice-pwd")) else {
-            return Err(PeerError::Stack("an answer without ICE".into()));
+        let (Some(ours), Some(theirs)) = (credentials(&answer.sdp), credentials(&self.offer)) else {
+            return Err(PeerError::Stack("a description without ICE".into()));
         };
         self.connection
             .set_local_description(answer)
             .await
             .map_err(refused)?;
-        self.route.answers_to(stun::Credentials {
-            ufrag: ufrag.clone(),
-            password: password.clone(),
-        });
-        Ok((ufrag, password))
+        self.route.answers_to(Generation { ours, theirs });
+        Ok(())
     }
 
-    /// Restarts ICE (RFC 8445 §9) with the publisher's new credentials; gives ours. The stack lets go of the old
-    /// path at once: nothing is heard until a new one stands.
-    pub async fn restart(&self, ufrag: &str, password: &str) -> Result<(String, String), PeerError> {
-        let before = self.offer.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let offer = sdp::renamed(&before, ufrag, password);
-        let ours = self.respond(&offer).await?;
-        *self.offer.lock().unwrap_or_else(PoisonError::into_inner) = offer;
-        Ok(ours)
+    /// Restarts ICE (RFC 8445 §9) with the publisher's new credentials; gives ours. Media go on over the old path until
+    /// they come over a new one.
+    pub fn restart(&self, ufrag: &str, password: &str) -> Result<(String, String), PeerError> {
+        let theirs = Credentials {
+            ufrag: ufrag.to_owned(),
+            password: password.to_owned(),
+        };
+        let ours = self.route.restart(theirs);
+        let ours = ours.ok_or_else(|| PeerError::Stack("the session is over".into()))?;
+        Ok((ours.ufrag, ours.password))
     }
 
-    /// What was offered last.
-    pub fn offer(&self) -> String {
-        self.offer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What was offered.
+    pub fn offer(&self) -> &str {
+        &self.offer
     }
 
     /// A candidate from a trickle fragment. One the stack cannot use is ignored (RFC 9725 §4.3.1).
@@ -314,6 +316,14 @@ fn settings() -> Result<SettingEngine, PeerError> {
         .with_include_loopback_candidate(true)
         .build();
     Ok(settings)
+}
+
+/// Of the first section, which stands for all: they are bundled.
+fn credentials(description: &str) -> Option<Credentials> {
+    Some(Credentials {
+        ufrag: sdp::value(description, "ice-ufrag")?.to_owned(),
+        password: sdp::value(description, "ice-pwd")?.to_owned(),
+    })
 }
 
 fn stack(error: impl std::fmt::Display) -> PeerError {

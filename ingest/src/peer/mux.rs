@@ -4,6 +4,7 @@
 //! then on everything from that address does. So nobody can steer a session's traffic, or fill the table,
 //! without the session's secret.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +16,8 @@ use rtc::crypto::{RTCCrypto, RTCCryptoProvider};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::framing::MAX_DATAGRAM;
+use super::generations::{Generation, Generations};
 use super::listen::Ports;
 use super::roaming::Roaming;
 use super::stun::{BindingRequest, Credentials};
@@ -22,8 +25,6 @@ use super::udp;
 use super::view::Route;
 use crate::Error;
 
-/// The longest datagram looked at; WebRTC keeps below 1,500.
-pub(super) const MAX_DATAGRAM: usize = 2048;
 /// Per session and family: a second of 20 Mbit/s, for a stack that is busy.
 const QUEUE: usize = 2048;
 /// Addresses of one publisher that are remembered: it has a handful, and leaves old ones behind when it moves
@@ -42,8 +43,8 @@ pub(crate) struct Mux {
 struct Table {
     next: u64,
     sessions: HashMap<u64, Session>,
-    /// A session has one, and another after each restart of ICE.
-    by_ufrag: HashMap<String, (u64, String)>,
+    /// A session, and the generation of its ICE.
+    by_ufrag: HashMap<String, (u64, u32)>,
     by_address: HashMap<SocketAddr, Known>,
 }
 
@@ -56,12 +57,30 @@ struct Session {
     /// Oldest first.
     addresses: VecDeque<SocketAddr>,
     roaming: Roaming,
+    /// Once it has credentials.
+    ice: Option<Generations>,
 }
 
 /// An address that has proved whose it is.
 struct Known {
     session: u64,
+    /// The last of ICE that it proved.
+    generation: u32,
     way: Way,
+}
+
+/// What is for the stack, and where it is to believe that it came from.
+struct Delivery<'d> {
+    from: SocketAddr,
+    datagram: Cow<'d, [u8]>,
+    queue: Queue,
+}
+
+/// What the stack sends, where it is to go, and how, if that is known.
+struct Dispatch<'d> {
+    to: SocketAddr,
+    datagram: Cow<'d, [u8]>,
+    way: Option<Way>,
 }
 
 /// How an address is reached. (One that comes over UDP and over TCP has whichever way it proved last.)
@@ -130,22 +149,24 @@ impl Mux {
             v6,
             addresses: VecDeque::new(),
             roaming: Roaming::default(),
+            ice: None,
         };
         table.sessions.insert(id, session);
         Route::new(self.clone(), id, from_v4, from_v6)
     }
 
-    /// The session is found by these credentials from now on, and by no others.
-    pub(super) fn answers_to(&self, session: u64, credentials: Credentials) {
+    /// The session is found by these credentials from now on.
+    pub(super) fn answers_to(&self, session: u64, first: Generation) {
         let mut table = self.table();
-        table.by_ufrag.retain(|_, (id, _)| *id != session);
-        // After a restart of ICE the stack chooses a pair anew.
+        table.by_ufrag.insert(first.ours.ufrag.clone(), (session, 0));
         if let Some(session) = table.sessions.get_mut(&session) {
-            session.roaming = Roaming::default();
+            session.ice = Some(Generations::new(first));
         }
-        table
-            .by_ufrag
-            .insert(credentials.ufrag, (session, credentials.password));
+    }
+
+    /// The publisher goes by these credentials from now on; ours. `None` if there is no such session.
+    pub(super) fn restart(&self, session: u64, theirs: Credentials) -> Option<Credentials> {
+        self.table().restart(session, theirs)
     }
 
     pub(super) fn forget(&self, session: u64) {
@@ -158,41 +179,33 @@ impl Mux {
     /// A datagram from anybody. False if it is nobody's.
     pub(super) fn received(&self, from: SocketAddr, way: Way, datagram: &[u8]) -> bool {
         let to = self.table().assign(from, way, datagram, self.crypto.crypto());
-        self.hand(to, datagram)
+        hand(to)
     }
 
     /// A datagram from an address that is known.
     pub(super) fn forward(&self, from: SocketAddr, datagram: &[u8]) -> bool {
-        let to = self.table().came_from(from, datagram);
-        self.hand(to, datagram)
-    }
-
-    fn hand(&self, to: Option<(SocketAddr, Queue)>, datagram: &[u8]) -> bool {
-        let Some((from, queue)) = to else {
-            metrics::counter!("lectern_ingest_datagrams_unknown_total").increment(1);
-            return false;
-        };
-        // UDP has nobody to push back to; the loss is repaired or counted like any other.
-        if queue.try_send((from, Bytes::copy_from_slice(datagram))).is_err() {
-            metrics::counter!("lectern_ingest_datagrams_dropped_total").increment(1);
-        }
-        true
+        let mut table = self.table();
+        let way = table.by_address.get(&from).map(|known| known.way.clone());
+        let to = way.and_then(|way| table.assign(from, way, datagram, self.crypto.crypto()));
+        drop(table);
+        hand(to)
     }
 
     /// Never waits: the sockets remember one waiting task only, and a lost datagram is no error.
     pub(super) fn send(&self, session: u64, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
-        let (to, way) = self.table().way_to(session, to);
+        let Dispatch { to, datagram, way } =
+            self.table().dispatch(session, to, datagram, self.crypto.crypto());
         match way {
             Some(Way::Tcp(connection)) => {
-                if connection.try_send(Bytes::copy_from_slice(datagram)).is_err() {
+                if connection.try_send(bytes(datagram)).is_err() {
                     metrics::counter!("lectern_ingest_datagrams_dropped_total").increment(1);
                 }
                 Ok(())
             }
-            Some(Way::Udp { socket, to: from }) => self.udp[socket].send(to, from, datagram),
+            Some(Way::Udp { socket, to: from }) => self.udp[socket].send(to, from, &datagram),
             // Not heard from yet: a candidate that it told.
             None => match self.udp.iter().find(|s| s.local.is_ipv4() == to.is_ipv4()) {
-                Some(socket) => socket.send(to, None, datagram),
+                Some(socket) => socket.send(to, None, &datagram),
                 None => Ok(()),
             },
         }
@@ -220,42 +233,87 @@ impl Drop for Mux {
 }
 
 impl Table {
-    /// Whose datagram this is, and where the stack is to believe that it came from.
-    fn assign(
+    fn restart(&mut self, id: u64, theirs: Credentials) -> Option<Credentials> {
+        let session = self.sessions.get_mut(&id)?;
+        let in_use = session.roaming.generation();
+        let (number, ours, gone) = session.ice.as_mut()?.begin(theirs, in_use);
+        self.by_ufrag.insert(ours.ufrag.clone(), (id, number));
+        if let Some((gone, generation)) = gone {
+            self.by_ufrag.remove(&generation.ours.ufrag);
+            let is_gone = |known: &Known| (known.session, known.generation) == (id, gone);
+            self.by_address.retain(|_, known| !is_gone(known));
+        }
+        Some(ours)
+    }
+
+    /// Whose datagram this is.
+    fn assign<'d>(
         &mut self,
         from: SocketAddr,
         way: Way,
-        datagram: &[u8],
+        datagram: &'d [u8],
         crypto: &dyn RTCCrypto,
-    ) -> Option<(SocketAddr, Queue)> {
-        // An address may come back for another session (a NAT that reuses its port), or another way: a check says so.
+    ) -> Option<Delivery<'d>> {
+        // An address may come back for another session (a NAT that reuses its port), in another generation of ICE, or
+        // another way: a check says so.
         if let Some(request) = BindingRequest::parse(datagram) {
-            let (session, password) = self.by_ufrag.get(request.ufrag)?;
-            let (session, known) = (*session, self.by_address.get(&from));
-            if known.is_none_or(|known| known.session != session || !known.way.is(&way)) {
-                if !request.is_authentic(password, crypto) {
+            let &(session, generation) = self.by_ufrag.get(request.ufrag)?;
+            let known = self.by_address.get(&from).is_some_and(|known| {
+                (known.session, known.generation) == (session, generation) && known.way.is(&way)
+            });
+            if !known {
+                let ice = self.sessions.get(&session)?.ice.as_ref()?;
+                if !request.is_authentic(&ice.get(generation)?.ours.password, crypto) {
                     return None;
                 }
-                self.join(session, from, way);
+                self.join(session, generation, from, way);
             }
         }
-        self.came_from(from, datagram)
+        self.came_from(from, datagram, crypto)
     }
 
-    fn came_from(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<(SocketAddr, Queue)> {
-        let session = self.sessions.get_mut(&self.by_address.get(&from)?.session)?;
-        let from = session.roaming.came_from(from, datagram, Instant::now());
+    fn came_from<'d>(
+        &mut self,
+        from: SocketAddr,
+        datagram: &'d [u8],
+        crypto: &dyn RTCCrypto,
+    ) -> Option<Delivery<'d>> {
+        let known = self.by_address.get(&from)?;
+        let session = self.sessions.get_mut(&known.session)?;
+        let datagram = session.ice.as_ref()?.inward(datagram, crypto)?;
+        let from = session
+            .roaming
+            .came_from(from, known.generation, &datagram, Instant::now());
         let queue = if from.is_ipv4() { &session.v4 } else { &session.v6 };
-        Some((from, queue.clone()))
+        Some(Delivery {
+            from,
+            datagram,
+            queue: queue.clone(),
+        })
     }
 
-    /// Where what the stack sends to this address is to go, and how.
-    fn way_to(&self, session: u64, to: SocketAddr) -> (SocketAddr, Option<Way>) {
-        let to = self.sessions.get(&session).map_or(to, |s| s.roaming.is_at(to));
-        (to, self.by_address.get(&to).map(|known| known.way.clone()))
+    fn dispatch<'d>(
+        &self,
+        session: u64,
+        named: SocketAddr,
+        datagram: &'d [u8],
+        crypto: &dyn RTCCrypto,
+    ) -> Dispatch<'d> {
+        let session = self.sessions.get(&session);
+        let to = session.map_or(named, |session| session.roaming.is_at(named));
+        let known = self.by_address.get(&to);
+        let datagram = match session.and_then(|session| session.ice.as_ref()) {
+            Some(ice) => {
+                let generation = known.map_or(ice.newest(), |known| known.generation);
+                ice.outward(generation, datagram, (to != named).then_some(to), crypto)
+            }
+            None => Cow::Borrowed(datagram),
+        };
+        let way = known.map(|known| known.way.clone());
+        Dispatch { to, datagram, way }
     }
 
-    fn join(&mut self, id: u64, from: SocketAddr, way: Way) {
+    fn join(&mut self, id: u64, generation: u32, from: SocketAddr, way: Way) {
         let Table {
             sessions, by_address, ..
         } = self;
@@ -270,7 +328,36 @@ impl Table {
         {
             by_address.remove(&oldest);
         }
-        by_address.insert(from, Known { session: id, way });
+        let known = Known {
+            session: id,
+            generation,
+            way,
+        };
+        by_address.insert(from, known);
+    }
+}
+
+fn hand(to: Option<Delivery<'_>>) -> bool {
+    let Some(Delivery {
+        from,
+        datagram,
+        queue,
+    }) = to
+    else {
+        metrics::counter!("lectern_ingest_datagrams_unknown_total").increment(1);
+        return false;
+    };
+    // UDP has nobody to push back to; the loss is repaired or counted like any other.
+    if queue.try_send((from, bytes(datagram))).is_err() {
+        metrics::counter!("lectern_ingest_datagrams_dropped_total").increment(1);
+    }
+    true
+}
+
+fn bytes(datagram: Cow<'_, [u8]>) -> Bytes {
+    match datagram {
+        Cow::Borrowed(datagram) => Bytes::copy_from_slice(datagram),
+        Cow::Owned(datagram) => datagram.into(),
     }
 }
 
@@ -291,7 +378,6 @@ async fn receive(mux: Weak<Mux>, n: usize, socket: udp::Socket, stop: Cancellati
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::stun;
     use std::net::{Ipv4Addr, Ipv6Addr};
     use tokio::net::UdpSocket;
 
@@ -301,25 +387,21 @@ mod tests {
 
     struct Session {
         route: Route,
-        credentials: Credentials,
+        ice: Generation,
         v4: Datagrams,
         _v6: Datagrams,
     }
 
     fn session(mux: &Arc<Mux>) -> Session {
-        let (route, credentials) = (mux.route(), Credentials::random());
-        route.answers_to(credentials.clone());
+        let (route, ice) = (mux.route(), Generation::random());
+        route.answers_to(ice.clone());
         let (v4, v6) = route.datagrams();
         Session {
             route,
-            credentials,
+            ice,
             v4,
             _v6: v6,
         }
-    }
-
-    fn check(credentials: &Credentials) -> Vec<u8> {
-        stun::tests::binding_request(&format!("{}:theirs", credentials.ufrag), &credentials.password)
     }
 
     fn way() -> Way {
@@ -332,20 +414,14 @@ mod tests {
         let mut session = session(&mux);
         let publisher = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         publisher.connect(mux.udp()[0]).await.unwrap();
-        let forged = Credentials {
-            password: "guessed".into(),
-            ..session.credentials.clone()
-        };
+        let mut forged = session.ice.clone();
+        forged.ours.password = "guessed".into();
         publisher.send(b"\x80media from nobody").await.unwrap();
-        publisher.send(&check(&forged)).await.unwrap();
-        publisher.send(&check(&session.credentials)).await.unwrap();
+        publisher.send(&forged.check()).await.unwrap();
+        publisher.send(&session.ice.check()).await.unwrap();
         publisher.send(b"\x80media").await.unwrap();
         let (from, first) = session.v4.recv().await.unwrap();
-        assert_eq!(
-            first,
-            check(&session.credentials),
-            "nothing before it came through"
-        );
+        assert_eq!(first, session.ice.check(), "nothing before it came through");
         assert_eq!(session.v4.recv().await.unwrap().1, b"\x80media"[..]);
         mux.send(1, from, b"answer").unwrap();
         let mut answer = [0; 16];
@@ -357,17 +433,13 @@ mod tests {
         let mux = mux().await;
         let (first, mut second) = (session(&mux), session(&mux));
         let from = "127.0.0.1:9".parse().unwrap();
-        for datagram in [
-            &check(&first.credentials)[..],
-            &check(&second.credentials),
-            b"\x80media",
-        ] {
+        for datagram in [&first.ice.check()[..], &second.ice.check(), b"\x80media"] {
             assert!(mux.received(from, way(), datagram));
         }
-        assert_eq!(second.v4.recv().await.unwrap().1, check(&second.credentials));
+        assert_eq!(second.v4.recv().await.unwrap().1, second.ice.check());
         assert_eq!(second.v4.recv().await.unwrap().1, b"\x80media"[..]);
         drop(first.route);
-        assert!(!mux.table().by_ufrag.contains_key(&first.credentials.ufrag));
+        assert!(!mux.table().by_ufrag.contains_key(&first.ice.ours.ufrag));
         assert!(
             mux.table().by_address.contains_key(&from),
             "it is the second's now"
@@ -375,26 +447,81 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_that_restarts_is_found_by_its_new_name() {
+    async fn a_restart_leaves_the_old_path_until_media_come_over_a_new_one() {
         let mux = mux().await;
         let mut session = session(&mux);
-        let (old, new) = (session.credentials.clone(), Credentials::random());
+        let old = session.ice.clone();
         let (here, there) = ("127.0.0.1:9".parse().unwrap(), "127.0.0.1:10".parse().unwrap());
-        assert!(mux.received(here, way(), &check(&old)));
-        session.route.answers_to(new.clone());
-        assert!(!mux.received(there, way(), &check(&old)), "it is over");
-        assert!(mux.received(there, way(), &check(&new)));
-        assert!(mux.received(here, way(), b"\x80media"), "until it has moved");
-        for expected in [&check(&old)[..], &check(&new), b"\x80media"] {
-            assert_eq!(session.v4.recv().await.unwrap().1, expected);
+        mux.received(here, way(), &old.check());
+        mux.received(here, way(), b"\x80media");
+        let theirs = Credentials::random();
+        let ours = session.route.restart(theirs.clone()).unwrap();
+        let new = Generation { ours, theirs };
+        let comes: [(SocketAddr, &[u8]); 5] = [
+            (there, &new.check()),
+            (here, &old.check()),
+            (here, b"\x80media"),
+            (there, b"\x80media"),
+            (there, &new.check()),
+        ];
+        for (from, datagram) in comes {
+            assert!(mux.received(from, way(), datagram));
         }
+        let expected: [(SocketAddr, &[u8]); 7] = [
+            (here, &old.check()),
+            (here, b"\x80media"),
+            (there, &old.check()),
+            (here, &old.check()),
+            (here, b"\x80media"),
+            (here, b"\x80media"),
+            (here, &old.check()),
+        ];
+        for (from, datagram) in expected {
+            let came = session.v4.recv().await.unwrap();
+            assert_eq!((came.0, &came.1[..]), (from, datagram));
+        }
+        let dispatch = |to| {
+            let table = mux.table();
+            let sent = table.dispatch(1, to, b"\x80feedback", mux.crypto.crypto());
+            (sent.to, sent.way.is_some())
+        };
+        assert_eq!((dispatch(here), dispatch(there)), ((there, true), (here, true)));
+    }
+
+    #[tokio::test]
+    async fn over_one_connection_a_restart_is_heard_too() {
+        let mux = mux().await;
+        let session = session(&mux);
+        let here = "127.0.0.1:9".parse().unwrap();
+        mux.received(here, way(), &session.ice.check());
+        let theirs = Credentials::random();
+        let ours = session.route.restart(theirs.clone()).unwrap();
+        assert!(mux.forward(here, &Generation { ours, theirs }.check()));
+        assert_eq!(mux.table().by_address[&here].generation, 1);
+    }
+
+    #[tokio::test]
+    async fn restarts_leave_nothing_behind() {
+        let mux = mux().await;
+        let session = session(&mux);
+        for port in 1..50 {
+            let theirs = Credentials::random();
+            let ours = session.route.restart(theirs.clone()).unwrap();
+            let check = Generation { ours, theirs }.check();
+            assert!(mux.received((Ipv4Addr::LOCALHOST, port).into(), way(), &check));
+        }
+        assert_eq!(mux.table().by_ufrag.len(), 5);
+        assert_eq!(mux.table().by_address.len(), 4);
+        drop(session.route);
+        let table = mux.table();
+        assert!(table.by_address.is_empty() && table.by_ufrag.is_empty());
     }
 
     #[tokio::test]
     async fn families_come_apart() {
         let mux = mux().await;
         let mut session = session(&mux);
-        let check = check(&session.credentials);
+        let check = session.ice.check();
         assert!(mux.received((Ipv6Addr::LOCALHOST, 9).into(), way(), &check));
         assert!(mux.received((Ipv4Addr::LOCALHOST, 9).into(), way(), &check));
         assert!(session.v4.recv().await.unwrap().0.is_ipv4());
@@ -409,11 +536,11 @@ mod tests {
         let here: SocketAddr = "127.0.0.1:9".parse().unwrap();
         let there: SocketAddr = "[::1]:10".parse().unwrap();
         for from in [here, there] {
-            assert!(mux.received(from, way(), &check(&session.credentials)));
+            assert!(mux.received(from, way(), &session.ice.check()));
             assert!(mux.received(from, way(), b"\x80media"));
             let came = [session.v4.recv().await.unwrap(), session.v4.recv().await.unwrap()];
             assert_eq!(came.map(|(from, _)| from), [here, here]);
-            assert_eq!(mux.table().way_to(1, here).0, from);
+            assert_eq!(mux.table().sessions[&1].roaming.is_at(here), from);
             // So long that it must have moved.
             tokio::time::sleep(std::time::Duration::from_millis(600)).await;
         }
@@ -424,11 +551,7 @@ mod tests {
         let mux = mux().await;
         let session = session(&mux);
         for port in 1..100 {
-            mux.received(
-                (Ipv4Addr::LOCALHOST, port).into(),
-                way(),
-                &check(&session.credentials),
-            );
+            mux.received((Ipv4Addr::LOCALHOST, port).into(), way(), &session.ice.check());
         }
         assert_eq!(mux.table().by_address.len(), MAX_ADDRESSES);
         assert!(

@@ -25,6 +25,11 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
+/// RFC 7983 §7.
+pub(super) fn is_stun(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| *first < 4)
+}
+
 /// A check of connectivity: the only datagram an unknown address may send.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BindingRequest<'a> {
@@ -90,28 +95,6 @@ pub(super) mod tests {
                 password: random(),
             }
         }
-    }
-
-    /// A check as a publisher sends it.
-    pub fn binding_request(username: &str, password: &str) -> Vec<u8> {
-        let provider = rtc::crypto::default_provider().unwrap();
-        let mut datagram = [&BINDING_REQUEST[..], &[0; 2], &COOKIE, &[7; 12]].concat();
-        datagram.extend(USERNAME.to_be_bytes());
-        datagram.extend((username.len() as u16).to_be_bytes());
-        datagram.extend(username.bytes());
-        datagram.resize(datagram.len().next_multiple_of(4), 0);
-        let length = (datagram.len() + 4 + TAG - HEADER) as u16;
-        datagram[2..4].copy_from_slice(&length.to_be_bytes());
-        let mut tag = [0; TAG];
-        let mut mac = provider
-            .crypto()
-            .new_hmac(HmacAlgorithm::Sha1, password.as_bytes())
-            .unwrap();
-        mac.sign(&[&datagram], &mut tag).unwrap();
-        datagram.extend(MESSAGE_INTEGRITY.to_be_bytes());
-        datagram.extend((TAG as u16).to_be_bytes());
-        datagram.extend(tag);
-        datagram
     }
 
     fn sample() -> Vec<u8> {

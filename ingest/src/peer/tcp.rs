@@ -13,10 +13,11 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
-use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
+use tokio_util::codec::{FramedRead, FramedWrite};
 use tokio_util::sync::CancellationToken;
 
-use super::mux::{MAX_DATAGRAM, Mux, Way};
+use super::framing::{MAX_DATAGRAM, framing};
+use super::mux::{Mux, Way};
 
 /// Connections at once, over all sessions. Each publisher has one, and some that it tried.
 const MAX_CONNECTIONS: usize = 1024;
@@ -124,11 +125,4 @@ async fn serve(mux: Weak<Mux>, stream: TcpStream, from: SocketAddr) -> io::Resul
         mux.hung_up(from);
     }
     over
-}
-
-fn framing() -> LengthDelimitedCodec {
-    LengthDelimitedCodec::builder()
-        .length_field_length(2)
-        .max_frame_length(MAX_DATAGRAM)
-        .new_codec()
 }

@@ -14,6 +14,7 @@ use ::webrtc::runtime::{
     TokioRuntime, Transmit,
 };
 
+use super::generations::Generation;
 use super::mux::{Datagrams, Mux};
 use super::stun::Credentials;
 
@@ -39,9 +40,14 @@ impl Route {
         }
     }
 
-    /// The session is found by these from now on, and by no others.
-    pub fn answers_to(&self, credentials: Credentials) {
-        self.mux.answers_to(self.id, credentials);
+    /// The session is found by these from now on.
+    pub fn answers_to(&self, first: Generation) {
+        self.mux.answers_to(self.id, first);
+    }
+
+    /// The publisher goes by these credentials from now on; ours.
+    pub fn restart(&self, theirs: Credentials) -> Option<Credentials> {
+        self.mux.restart(self.id, theirs)
     }
 
     pub fn runtime(&self) -> Arc<dyn Runtime> {

@@ -4,6 +4,7 @@
 //! over a loss, its VP8 one refuses the short last packet of a frame.
 
 mod av1;
+mod bits;
 mod h264;
 mod intake;
 mod jitter;

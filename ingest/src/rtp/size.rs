@@ -4,7 +4,8 @@ use h264_reader::nal::sps::SeqParameterSet;
 use h264_reader::nal::{Nal, RefNal};
 use timeline::Codec;
 
-use super::av1;
+use super::bits::Bits;
+use super::{av1, vp9};
 
 /// Width and height in pixels; `None` if this keyframe does not say so legibly.
 pub(crate) fn size(codec: Codec, keyframe: &[u8]) -> Option<(u32, u32)> {
@@ -41,19 +42,15 @@ fn vp8(frame: &[u8]) -> Option<(u32, u32)> {
     Some((size(w0, w1), size(h0, h1)))
 }
 
-/// VP9 bitstream §6.2: the uncompressed header up to the frame's size.
+/// VP9 bitstream §6.2: behind the sync code, the colours and the frame's size.
 fn vp9(frame: &[u8]) -> Option<(u32, u32)> {
-    let mut bits = Bits::new(frame);
-    let marker = bits.take(2)?;
-    let profile = bits.take(1)? | bits.take(1)? << 1;
-    if marker != 2 || (profile == 3 && bits.take(1)? != 0) {
+    let Ok(vp9::Header::Keyframe {
+        profile,
+        rest: mut bits,
+    }) = vp9::header(frame)
+    else {
         return None;
-    }
-    let (show_existing, frame_type) = (bits.take(1)?, bits.take(1)?);
-    let _shown_and_resilient = bits.take(2)?;
-    if show_existing == 1 || frame_type != 0 || bits.take(24)? != 0x0049_8342 {
-        return None;
-    }
+    };
     if profile >= 2 {
         bits.take(1)?;
     }
@@ -112,29 +109,6 @@ fn av1_sequence(bits: &mut Bits) -> Option<(u32, u32)> {
     }
     let (width_bits, height_bits) = (bits.take(4)? as usize + 1, bits.take(4)? as usize + 1);
     Some((bits.take(width_bits)? + 1, bits.take(height_bits)? + 1))
-}
-
-/// Most significant bit first.
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Bits<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        Bits { bytes, at: 0 }
-    }
-
-    /// The next `n` bits, 32 at most.
-    fn take(&mut self, n: usize) -> Option<u32> {
-        let mut value = 0u64;
-        for _ in 0..n {
-            let byte = self.bytes.get(self.at / 8)?;
-            value = value << 1 | u64::from(byte >> (7 - self.at % 8) & 1);
-            self.at += 1;
-        }
-        Some(value as u32)
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::bits::Bits;
 use super::picture::{Damaged, Payload};
 
 const PICTURE_ID: u8 = 0x80;
@@ -88,29 +89,41 @@ impl Vp9 {
     }
 }
 
-/// Uncompressed header (VP9 bitstream specification §6.2): marker 0b10, profile, show_existing_frame, frame_type,
-/// show_frame, error_resilient_mode; then, in a keyframe, the sync code.
-fn is_keyframe(frame: &[u8]) -> Result<bool, Damaged> {
-    let head = frame
-        .iter()
-        .chain(&[0; 5])
-        .take(5)
-        .fold(0u64, |head, byte| head << 8 | u64::from(*byte));
-    let bits = |from: u32, count: u32| (head >> (40 - from - count)) & ((1 << count) - 1);
-    if bits(0, 2) != 0b10 {
+/// The uncompressed header of a frame (VP9 bitstream specification §6.2), as far as all have it.
+pub(super) enum Header<'a> {
+    /// `rest`: what follows its sync code.
+    Keyframe {
+        profile: u32,
+        rest: Bits<'a>,
+    },
+    Other,
+}
+
+/// Marker 0b10, profile, show_existing_frame, frame_type, show_frame, error_resilient_mode; then, in a keyframe, the sync
+/// code.
+pub(super) fn header(frame: &[u8]) -> Result<Header<'_>, Damaged> {
+    let mut rest = Bits::new(frame);
+    let mut take = |bits| rest.take(bits).ok_or(Damaged);
+    if take(2)? != 0b10 {
         return Err(Damaged);
     }
-    // Profile 3 has a reserved bit behind it.
-    let after_profile = if bits(2, 2) == 0b11 { 5 } else { 4 };
-    let (shows_existing, inter) = (bits(after_profile, 1) == 1, bits(after_profile + 1, 1) == 1);
+    let profile = take(1)? | take(1)? << 1;
+    if profile == 3 {
+        let _reserved = take(1)?;
+    }
+    let (shows_existing, inter) = (take(1)? == 1, take(1)? == 1);
     if shows_existing || inter {
-        return Ok(false);
+        return Ok(Header::Other);
     }
-    if bits(after_profile + 4, 24) == 0x49_83_42 {
-        Ok(true)
-    } else {
-        Err(Damaged)
+    let _shown_and_resilient = take(2)?;
+    match take(24)? {
+        0x49_83_42 => Ok(Header::Keyframe { profile, rest }),
+        _ => Err(Damaged),
     }
+}
+
+fn is_keyframe(frame: &[u8]) -> Result<bool, Damaged> {
+    Ok(matches!(header(frame)?, Header::Keyframe { .. }))
 }
 
 struct Descriptor {

@@ -38,7 +38,7 @@ pub(super) async fn patch(
     check_etag(&headers, &generation, restarts)?;
     let response = match restarts {
         true => {
-            let (next, answer) = restart(&shared, &handle, &fragment).await?;
+            let (next, answer) = restart(&shared, &handle, &fragment)?;
             *generation = next;
             let headers = [
                 (header::CONTENT_TYPE, FRAGMENT.to_owned()),
@@ -55,11 +55,7 @@ pub(super) async fn patch(
 }
 
 /// Where it fails, the session goes on as it was.
-async fn restart(
-    shared: &Shared,
-    handle: &Handle,
-    fragment: &Fragment,
-) -> Result<(Generation, String), Problem> {
+fn restart(shared: &Shared, handle: &Handle, fragment: &Fragment) -> Result<(Generation, String), Problem> {
     let ufrag = fragment.ufrag.as_deref().unwrap_or_default();
     let password = fragment.password.as_deref().unwrap_or_default();
     if !sdp::are_credentials(ufrag, password) {
@@ -68,10 +64,10 @@ async fn restart(
             "a restart of ICE needs an a=ice-ufrag and an a=ice-pwd as RFC 8839 §5.4 has them",
         ));
     }
-    let ours = handle.peer.restart(ufrag, password).await?;
+    let ours = handle.peer.restart(ufrag, password)?;
     metrics::counter!("lectern_ingest_ice_restarts_total").increment(1);
     tracing::info!(broadcast = %handle.place.broadcast, session = handle.id, "ICE restarts");
-    let answer = sdp::restarted(&handle.peer.offer(), &ours, &shared.candidates);
+    let answer = sdp::restarted(handle.peer.offer(), &ours, &shared.candidates);
     Ok((Generation::new(ufrag.to_owned()), answer))
 }
 
