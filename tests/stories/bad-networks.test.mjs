@@ -53,7 +53,7 @@ const lecturers = {
   'a browser': async (url, token) => {
     const publisher = await CanvasPublisher.open(browser, 'bad-networks');
     assert.equal((await publisher.publish(url, token)).status, 201);
-    // On a busy machine this page loses sound before the browser has it: its lip sync is told, not asserted.
+    // Where the machine cannot keep up with browser and ladder, its packets and pictures come late: lip sync is told, not asserted.
     return { looseSound: true, kbps: 300, stop: () => publisher.close(), sent: () => publisher.sent() };
   },
   OBS: async (url, token) => {
