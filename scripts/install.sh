@@ -9,9 +9,10 @@ run=(build-essential pkg-config ca-certificates
   gstreamer1.0-plugins-ugly gstreamer1.0-libav fonts-dejavu-core)
 # git: cargo-deny reads the tree through it. python3-venv: aiortc, an independent WHIP publisher.
 # firefox, GStreamer's WebRTC and its Python bindings: more of them. nginx: a CDN edge. redis, postgresql: rooms on several nodes (the tests start their own).
+# coturn: a TURN relay.
 test=(git chromium ffmpeg python3 python3-venv firefox-esr
   gstreamer1.0-nice gir1.2-gst-plugins-bad-1.0 python3-gi nginx-light libnginx-mod-http-lua
-  redis-server postgresql)
+  redis-server postgresql coturn)
 
 case "${1:-run}" in
   run) wanted=("${run[@]}") ;;

@@ -11,7 +11,35 @@ mod listed;
 mod rtp;
 mod sdp;
 mod peer {
+    mod framing;
     pub(crate) mod stun;
+
+    use bytes::{Bytes, BytesMut};
+    use tokio_util::codec::{Decoder, Encoder};
+
+    /// The frames of a stream that comes in pieces of up to `piece` bytes, and whether it broke off over one.
+    pub(crate) fn frames(bytes: &[u8], piece: usize) -> (Vec<Bytes>, bool) {
+        let (mut codec, mut stream, mut frames) = (framing::framing(), BytesMut::new(), Vec::new());
+        for piece in bytes.chunks(piece) {
+            stream.extend_from_slice(piece);
+            loop {
+                match codec.decode(&mut stream) {
+                    Ok(Some(frame)) => frames.push(frame.freeze()),
+                    Ok(None) => break,
+                    Err(_) => return (frames, true),
+                }
+            }
+        }
+        (frames, false)
+    }
+
+    pub(crate) fn framed(frames: &[Bytes]) -> BytesMut {
+        let (mut codec, mut stream) = (framing::framing(), BytesMut::new());
+        for frame in frames {
+            codec.encode(frame.clone(), &mut stream).expect("it came in one");
+        }
+        stream
+    }
 
     pub(crate) fn demux(datagram: &[u8]) {
         if let Some(request) = stun::BindingRequest::parse(datagram) {
@@ -151,6 +179,28 @@ pub fn wire(bytes: &[u8]) {
 /// A datagram from an address nobody knows.
 pub fn stun(bytes: &[u8]) {
     peer::demux(bytes);
+}
+
+/// What comes over a TCP connection: datagrams in frames, whatever pieces they come in.
+pub fn frames(bytes: &[u8]) {
+    let Some((piece, stream)) = bytes.split_first() else {
+        return;
+    };
+    let (frames, broke) = peer::frames(stream, stream.len().max(1));
+    let in_pieces = peer::frames(stream, usize::from(*piece).max(1));
+    assert_eq!(in_pieces, (frames.clone(), broke), "pieces make a difference");
+    assert!(stream.starts_with(&peer::framed(&frames)), "another stream");
+    frames.iter().for_each(|frame| peer::demux(frame));
+}
+
+/// What a transcoder's process hears from its supervisor.
+pub fn to_child(bytes: &[u8]) {
+    child::heard::<child::ToChild>(bytes);
+}
+
+/// What the supervisor hears from a process that a stranger's pictures may have taken over.
+pub fn from_child(bytes: &[u8]) {
+    child::heard::<child::FromChild>(bytes);
 }
 
 /// A playlist as it was left in a bucket.

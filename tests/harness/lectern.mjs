@@ -35,13 +35,13 @@ export class Lectern {
   /** @type {import('node:child_process').ChildProcess} */ process;
 
   /**
-   * @param {{story: string, config?: string, data?: string, args?: string[], env?: Record<string, string>, udp?: string}} options
+   * @param {{story: string, config?: string, data?: string, args?: string[], env?: Record<string, string>, udp?: string, listen?: string}} options
    *   `config`: sections of the configuration file beside `[ingest]`; `data`: a folder to go on with; `env`: more of it;
-   *   `udp`: where media arrive
+   *   `udp`: where media arrive; `listen`: an address that others know beforehand
    */
   static async start(options) {
     const lectern = new Lectern(options);
-    await lectern.#listen();
+    await lectern.#listen(options.listen);
     return lectern;
   }
 

@@ -6,39 +6,12 @@
 
 mod files;
 pub mod limits;
+mod sandbox;
 mod syscalls;
-
-use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Sandbox {
-    /// As much of it as the kernel offers.
-    #[default]
-    Auto,
-    Off,
-    /// A child that cannot be confined does not run.
-    Required,
-}
-
-/// What of the sandbox holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Confined {
-    /// Landlock: which files it can open, and no network.
-    pub files: bool,
-    /// Seccomp: which system calls it can make.
-    pub syscalls: bool,
-    /// Why not, if it should.
-    pub trouble: String,
-}
-
-impl Confined {
-    fn is_whole(&self) -> bool {
-        self.files && self.syscalls
-    }
-}
+pub use sandbox::{Confined, Sandbox};
 
 /// From here on the process is confined, and so is whatever it starts.
 pub fn enter(sandbox: Sandbox) -> Result<Confined, Error> {
@@ -78,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_setting_is_one_word() {
-        #[derive(Deserialize)]
+        #[derive(serde::Deserialize)]
         struct Settings {
             sandbox: Sandbox,
         }

@@ -3,12 +3,15 @@
 //! The slot for capture time `t` leaves at `wall(t) + D`. Only when the publisher was not heard for two seconds
 //! does the slate take the picture's place.
 
-use serde::{Deserialize, Serialize};
+mod counts;
+
 use timeline::{AAC_FRAME, Grid, Layout, MediaTime, SourceName, Span, Timeline, Track, TrackId, WallTime};
 
 use crate::mix::Mix;
 use crate::scene::{Cast, Lateness, Scene};
 use crate::sound::{Sample, frame_start};
+
+pub use counts::{Counts, Start};
 
 /// Silence of the publisher (no RTP, no RTCP) after which the slate is shown.
 const SILENCE: Span = Span::from_millis(2_000);
@@ -19,13 +22,6 @@ const AAC_LOOK_AHEAD: Span = AAC_FRAME.times(2);
 
 /// Pictures that are measured between two reports: a second of any sane source.
 pub const MOST_MEASURED: usize = 128;
-
-/// Where an encoder begins: the first slot and the first audio frame that are not on the line yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Start {
-    pub slot: i64,
-    pub audio: i64,
-}
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Due<P> {
@@ -39,21 +35,6 @@ pub enum Due<P> {
     },
     /// Everything up to the end was handed out.
     Over,
-}
-
-/// What was counted since it was last asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Counts {
-    pub fresh: u64,
-    pub repeated: u64,
-    pub slate: u64,
-    /// Pictures that came after their slot had left.
-    pub late: u64,
-    /// By how much the latest of them missed it.
-    pub lateness_ms: f64,
-    pub skipped: u64,
-    pub late_samples: u64,
-    pub sound_gaps: u64,
 }
 
 pub struct Line<P> {

@@ -153,4 +153,24 @@ mod tests {
         assert!(decode::<FromChild>(&body[..body.len() - 1]).is_err());
         assert!(decode::<FromChild>(&[&body[..], &[0]].concat()).is_err());
     }
+
+    /// What the fuzzer begins with is said still.
+    #[test]
+    fn seeds_are_messages() {
+        use tokio_util::codec::Decoder;
+
+        fn read<T: DeserializeOwned>(seeds: &str) {
+            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
+            for seed in std::fs::read_dir(folder.join(seeds)).unwrap() {
+                let path = seed.unwrap().path();
+                let mut stream = bytes::BytesMut::from(&std::fs::read(&path).unwrap()[..]);
+                while let Some(body) = codec().decode(&mut stream).unwrap() {
+                    decode::<T>(&body).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+                }
+                assert!(stream.is_empty(), "{}", path.display());
+            }
+        }
+        read::<ToChild>("to_child");
+        read::<FromChild>("from_child");
+    }
 }

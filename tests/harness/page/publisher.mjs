@@ -9,7 +9,7 @@ let session = null;
 /** How far the page's clock is behind the true one, for a lecture that is to have begun earlier. */
 let backMs = 0;
 
-globalThis.lecturer = { publish, addPicture, sendLayer, resize, hangUp, vanish, serverPort, setBack, sent, restart, transport };
+globalThis.lecturer = { publish, addPicture, sendLayer, resize, hangUp, vanish, serverPort, setBack, sent, restart, transport, relays };
 
 function setBack(ms) {
   backMs = ms;
@@ -28,11 +28,12 @@ async function media(width, height) {
 /**
  * `picture`: false for sound alone, 'later' for a place in the offer that `addPicture` fills. `layers`: simulcast.
  * @param {{url: string, token: string, width: number, height: number, codec?: string, port?: number, picture?: boolean | 'later', sound?: boolean,
- *   layers?: {rid: string, scale: number}[]}} options
+ *   layers?: {rid: string, scale: number}[], relayed?: boolean}} options `relayed`: over the TURN relays that the server names, and no other way
  */
-async function publish({ url, token, width, height, codec, port, picture = true, sound = true, layers }) {
+async function publish({ url, token, width, height, codec, port, picture = true, sound = true, layers, relayed }) {
   globalThis.lectureMedia ??= await media(width, height);
-  const connection = new RTCPeerConnection();
+  const iceServers = relayed ? relays(await fetch(url, { method: 'OPTIONS', headers: { Authorization: `Bearer ${token}` } })) : [];
+  const connection = new RTCPeerConnection({ iceServers, iceTransportPolicy: relayed ? 'relay' : 'all' });
   session = { connection, token, location: null, etag: null, answer: '', video: null };
   addTracks(connection, globalThis.lectureMedia, { codec, picture, sound, layers });
   await connection.setLocalDescription();
@@ -45,7 +46,7 @@ async function publish({ url, token, width, height, codec, port, picture = true,
   session.etag = response.headers.get('ETag');
   await connection.setRemoteDescription({ type: 'answer', sdp: through(body, port) });
   await connected(connection);
-  return { status: response.status, location: session.location, simulcast: /a=simulcast:(.*)/.exec(body)?.[1].trim() };
+  return { status: response.status, location: session.location, simulcast: /a=simulcast:(.*)/.exec(body)?.[1].trim(), relays: relays(response) };
 }
 
 /** The camera is found while the lecture is on the air. */
@@ -68,8 +69,20 @@ function vanish() {
   session.connection.close();
 }
 
-/** Restarts ICE (RFC 9725 §4.3.3). Resolves with the server's status once the connection stands again. */
-async function restart() {
+/** The STUN and TURN servers that an answer names (RFC 9725 §4.6). */
+function relays(response) {
+  const links = (response.headers.get('Link') ?? '').split(/,\s*(?=<)/).filter((link) => /rel="ice-server"/.test(link));
+  return links.map((link) => {
+    const named = (name) => new RegExp(`${name}="([^"]*)"`).exec(link)?.[1];
+    return { urls: /<(.*)>/.exec(link)[1], username: named('username'), credential: named('credential') };
+  });
+}
+
+/**
+ * Restarts ICE (RFC 9725 §4.3.3). Resolves with the server's status once the connection stands again; with `port`, where nobody listens, at once.
+ * @param {{port?: number}} [options]
+ */
+async function restart({ port } = {}) {
   const { connection, location, token, etag, answer } = session;
   connection.restartIce();
   await connection.setLocalDescription();
@@ -81,18 +94,20 @@ async function restart() {
   if (response.status !== 200) return { status: response.status, body: granted };
   session.etag = response.headers.get('ETag');
   session.answer = answer.replace(/a=ice-(ufrag|pwd):.*/g, (line, name) => new RegExp(`a=ice-${name}:.*`).exec(granted)[0]);
-  await connection.setRemoteDescription({ type: 'answer', sdp: session.answer });
-  await connected(connection);
+  await connection.setRemoteDescription({ type: 'answer', sdp: through(session.answer, port) });
+  if (!port) await connected(connection);
   return { status: response.status };
 }
 
-/** What carries the media: `udp` or `tcp`, and to which port. */
+/** What carries the media: `udp` or `tcp`, to which port, and from what kind of address. */
 async function transport() {
   const stats = [...(await session.connection.getStats()).values()];
   const { selectedCandidatePairId: id } = stats.find(({ type }) => type === 'transport');
   const pair = stats.find((stat) => stat.id === id);
   const remote = pair && stats.find((stat) => stat.id === pair.remoteCandidateId);
-  return remote ? { protocol: remote.protocol, port: remote.port } : null;
+  if (!remote) return null;
+  const local = stats.find((stat) => stat.id === pair.localCandidateId);
+  return { protocol: remote.protocol, port: remote.port, from: local?.candidateType, relay: local?.url };
 }
 
 /** The server's UDP port, as its answer says. */

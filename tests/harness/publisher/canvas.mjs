@@ -18,8 +18,8 @@ export class CanvasPublisher {
   /**
    * On air. @param {string} url of the WHIP endpoint @param {string} token
    * @param {{width?: number, height?: number, codec?: 'VP8' | 'VP9' | 'H264' | 'AV1', port?: number, picture?: boolean | 'later', sound?: boolean,
-   *   layers?: {rid: string, scale: number}[]}} [options] `port`: of a relay
-   * @returns {Promise<{status: number, body?: string, simulcast?: string}>}
+   *   layers?: {rid: string, scale: number}[], relayed?: boolean}} [options] `port`: of a relay; `relayed`: over the TURN relays that the server names alone
+   * @returns {Promise<{status: number, body?: string, simulcast?: string, relays?: {urls: string, username?: string, credential?: string}[]}>}
    */
   async publish(url, token, { width = 640, height = 360, ...more } = {}) {
     return this.page.evaluate((options) => lecturer.publish(options), { url, token, width, height, ...more });
@@ -54,12 +54,12 @@ export class CanvasPublisher {
     await this.page.evaluate(() => lecturer.vanish());
   }
 
-  /** Restarts ICE. @returns {Promise<{status: number, body?: string}>} */
-  async restart() {
-    return this.page.evaluate(() => lecturer.restart());
+  /** Restarts ICE; with `port` the new path leads there. @param {{port?: number}} [options] @returns {Promise<{status: number, body?: string}>} */
+  async restart(options = {}) {
+    return this.page.evaluate((options) => lecturer.restart(options), options);
   }
 
-  /** What carries the media. @returns {Promise<{protocol: string, port: number} | null>} */
+  /** What carries the media. @returns {Promise<{protocol: string, port: number, from: string, relay?: string} | null>} */
   async transport() {
     return this.page.evaluate(() => lecturer.transport());
   }

@@ -1,0 +1,1 @@
+../../../../transcoder/src/confine/sandbox.rs

@@ -1,0 +1,1 @@
+../../../../transcoder/src/line/counts.rs
