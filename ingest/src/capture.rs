@@ -22,7 +22,8 @@ use window::WindowMin;
 /// are 3 ms.
 const WINDOW_NS: i64 = 30 * SECOND_NS;
 const SECOND_NS: i64 = 1_000_000_000;
-/// A track settles for so long after its first packet: browsers may send the first audio report after 5 s.
+/// A track settles for so long after its first packet: browsers may send the first audio report after 5 s. And after its
+/// RTP time jumped: Chromium counts the samples that it sends, so that a microphone that lost some is early from then on.
 const SETTLING_NS: i64 = 15 * SECOND_NS;
 /// Slew while settling, 5 %: 50 ms of travel are gone in a second; frames keep their order and come 5 % closer.
 const FAST_SLEW: i64 = 20;
@@ -89,7 +90,8 @@ struct Track {
     rate: i64,
     /// Extended RTP time of the newest packet.
     newest: Option<i64>,
-    first: i64,
+    /// The RTP time (ns) from which on it settles.
+    settles: i64,
     /// Arrival − RTP time.
     arrivals: WindowMin,
     last_arrival: i64,
@@ -228,7 +230,7 @@ impl Track {
         Track {
             rate: i64::from(rate.max(1)),
             newest: None,
-            first: 0,
+            settles: 0,
             arrivals: WindowMin::new(WINDOW_NS),
             last_arrival: 0,
             late_since: None,
@@ -245,7 +247,7 @@ impl Track {
         let at = at.unix_nanos();
         let rtp = self.extend(rtp);
         if self.newest.is_none() {
-            self.first = self.nanos(rtp);
+            self.settles = self.nanos(rtp);
         }
         let expected = self.arrivals.min();
         let offset = at - self.nanos(rtp);
@@ -296,6 +298,7 @@ impl Track {
 
     fn believe(&mut self, point: Point, arrival: i64, jumped: bool) {
         if jumped {
+            self.settles = self.newest_nanos();
             self.relations.clear();
         }
         self.relations.push(arrival, point.ntp - point.rtp);
@@ -310,7 +313,7 @@ impl Track {
             Some((phase, _)) if (target - phase).abs() > STEP_NS => target,
             Some((phase, since)) => {
                 let passed = (rtp - since).max(0);
-                let slew = if rtp - self.first < SETTLING_NS {
+                let slew = if rtp - self.settles < SETTLING_NS {
                     FAST_SLEW
                 } else {
                     SLOW_SLEW

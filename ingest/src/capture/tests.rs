@@ -293,6 +293,51 @@ fn a_track_whose_rtp_time_stood_still_is_followed_by_its_next_report() {
     }
 }
 
+/// Chromium as a receiver of another make saw it: it counts the samples it sends, 290 ms were lost before that (10 s after
+/// the first report), and of its next reports each is right to a millisecond.
+#[test]
+fn a_microphone_that_lost_sound_is_in_its_place_seconds_after_the_report_that_says_so() {
+    const LOST: i64 = 290;
+    const LOST_AT: i64 = 10_000;
+    // When, in ms, and by how many µs each was off.
+    const REPORTS: [(i64, i64); 7] = [
+        (0, 0),
+        (3_761, 200),
+        (7_368, -300),
+        (11_134, 400),
+        (13_728, 100),
+        (16_769, -200),
+        (21_800, 0),
+    ];
+    let mut clock = CaptureClock::new();
+    let sound = clock.add_track(48_000);
+    let rtt = Span::from_millis(1);
+    let rtp = |ms: i64| ((ms - if ms < LOST_AT { 0 } else { LOST }) * 48) as u32;
+    let mut reports = REPORTS.iter().peekable();
+    for ms in (0..25_000).step_by(20) {
+        if (LOST_AT..LOST_AT + LOST).contains(&ms) {
+            continue;
+        }
+        let at = START + ms * MS;
+        clock.arrived(sound, rtp(ms), wall(at + 24 * MS), rtt);
+        if let Some((sent, off)) = reports.next_if(|(sent, _)| *sent <= ms) {
+            let at = START + sent * MS;
+            let (ntp, arrival) = (ntp(at + off * 1_000), wall(at + MS));
+            let report = SenderReport {
+                ntp,
+                rtp: rtp(*sent),
+                arrival,
+            };
+            assert_eq!(clock.report(sound, report, rtt), Ok(()), "{sent} ms");
+        }
+        let error = clock.capture(sound, rtp(ms)).unix_nanos() - at;
+        // 5 % from the report on: 250 ms in 5 s.
+        let is_known = !(LOST_AT..11_134 + 5_200).contains(&ms);
+        assert!(!is_known || error.abs() <= 40 * MS, "{} ms at {ms}", error / MS);
+        assert!(ms < 18_000 || error.abs() <= MS, "{} ms at {ms}", error / MS);
+    }
+}
+
 #[test]
 fn without_reports_a_track_that_stood_still_is_followed_by_its_arrivals() {
     let mut p = Publisher::new(0);

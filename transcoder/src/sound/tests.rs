@@ -153,6 +153,31 @@ fn a_jump_of_the_clock_is_placed_anew() {
     }
 }
 
+/// A track's first frames are placed by their arrival; its reports then say better, and capture times move by 5 %.
+#[test]
+fn a_first_guess_that_was_wrong_is_heard_for_seconds_only() {
+    const GUESS: i64 = 9_600;
+    for sign in [-1, 1] {
+        let mut sound = Sound::starting(0);
+        let mut source = Source {
+            rate: 1.0,
+            sent: 9_600,
+        };
+        while sound.base < 6 * 48_000 {
+            while source.sent < sound.base + 14_400 {
+                let wrong = sign * (GUESS - source.sent / 20).max(0);
+                let (at, packet) = source.packet();
+                sound.push(at + timeline::Span::from_ticks(wrong * 15 / 8), &packet);
+            }
+            sound.take();
+        }
+        let end = sound.end() as f64 + sound.drift.pending();
+        let late = end - sound.expected.unwrap();
+        assert!(late.abs() <= ms(40), "{sign}: {late} samples late");
+        assert_eq!((sound.late_samples, sound.shift), (0, 0.0));
+    }
+}
+
 #[test]
 fn what_lies_before_the_line_is_not_late() {
     let mut sound = Sound::starting(1000);
