@@ -267,7 +267,7 @@ fn health(ready: Arc<AtomicBool>, rooms: chat::Rooms, prometheus: PrometheusHand
         .route("/readyz", get(readyz))
         .route(
             "/metrics",
-            get(|State(health): State<Health>| async move { health.prometheus.render() }),
+            get(|State(health): State<Health>| async move { telemetry::render(&health.prometheus) }),
         )
         .with_state(Health {
             ready,

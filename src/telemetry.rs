@@ -48,10 +48,39 @@ const STAGE_SECONDS: [f64; 28] = [
     0.14, 0.16, 0.18, 0.2, 0.225, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0,
 ];
 
+/// The page of metrics. A gauge that is NaN tells nothing: what it was of is over.
+pub fn render(prometheus: &PrometheusHandle) -> String {
+    without_nan(&prometheus.render())
+}
+
+fn without_nan(page: &str) -> String {
+    let lines = page.split_inclusive('\n');
+    lines.filter(|line| !line.trim_end().ends_with(" NaN")).collect()
+}
+
 pub fn metrics() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full("lectern_latency_seconds".into()), &STAGE_SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
         .install_recorder()?;
     Ok(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gauge_of_what_is_over_is_not_on_the_page() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            metrics::gauge!("rtt", "source" => "main").set(0.25);
+            metrics::gauge!("rtt", "source" => "screen").set(f64::NAN);
+            metrics::counter!("NaN").increment(1);
+        });
+        let page = render(&recorder.handle());
+        assert_eq!(page.matches("rtt{").count(), 1);
+        assert!(page.contains("rtt{source=\"main\"} 0.25\n"), "{page}");
+        assert!(page.contains("NaN 1\n"), "{page}");
+    }
 }

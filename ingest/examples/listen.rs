@@ -123,7 +123,7 @@ async fn report(mut feed: Consumer, listener: Arc<Listener>, folder: Option<Path
                 }
             }
             Record::TrackEnded(id) => println!("track {id} ended"),
-            Record::Heard(_) => heard += 1,
+            Record::Heard { .. } => heard += 1,
             other => println!("{other:?}"),
         }
         if said.elapsed() >= Duration::from_secs(2) {

@@ -4,27 +4,29 @@ mod early;
 mod flow;
 mod lane;
 mod layers;
+mod reading;
 mod routes;
 mod start;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use timeline::feed::Record;
-use timeline::{BroadcastId, Frame, SourceName, Span, Timeline, Track, TrackId, WallTime};
+use timeline::{BroadcastId, Frame, MediaTime, SourceName, Span, Timeline, Track, TrackId, WallTime};
 
 use crate::capture::{BadReport, CaptureClock, SenderReport};
 use crate::peer::{Event, Feedback, Inbox, Label, Report};
 use crate::rtp::{Packet, Picture, Repair};
 use crate::sdp::{Format, Media};
-use crate::sessions::{Handle, Sessions};
+use crate::sessions::{Handle, Place, Sessions};
 use crate::turn::Introduction;
 use crate::{Config, Left, Publication};
 
 use early::EarlyReports;
 use lane::{Arriving, Lane};
+use reading::Path;
 use routes::Routes;
 use start::Start;
 
@@ -61,6 +63,7 @@ pub(crate) struct Session {
     timeline: Option<Timeline>,
     /// The broadcast ended before its first picture.
     too_late: bool,
+    path: Path,
     /// What the time from the POST to the first picture went on.
     start: Start,
     first_packet: Option<Instant>,
@@ -84,8 +87,12 @@ impl Session {
         let routes = Routes::new(media, formats);
         let expects_video = routes.sections().iter().any(|media| media.codec.is_video());
         let told_heard = inbox.vitals.heard();
+        let Place { broadcast, source } = &handle.place;
+        let lanes = lanes(broadcast, routes.sections(), source);
+        let (path, start) = (Path::of(broadcast, source), Start::of(broadcast, source));
         Session {
-            lanes: lanes(&handle.place.broadcast, routes.sections(), &handle.place.source),
+            lanes,
+            path,
             handle,
             sessions,
             publication,
@@ -99,7 +106,7 @@ impl Session {
             clock: CaptureClock::new(),
             timeline: None,
             too_late: false,
-            start: Start::now(),
+            start,
             first_packet: None,
             gone: None,
             told_heard,
@@ -125,6 +132,7 @@ impl Session {
         let (handle, publication) = (self.handle.clone(), self.publication.clone());
         let asked = handle.asked();
         tokio::pin!(asked);
+        let mut keyframes = publication.feed().keyframe_requests();
         let mut tick = Instant::now() + TICK;
         loop {
             let mut flows = self.lanes.iter().flat_map(|lane| &lane.flows);
@@ -139,7 +147,7 @@ impl Session {
                     Some(event) => self.take(event),
                     None => return Left::Lost,
                 },
-                () = publication.feed().keyframe_wanted() => self.want_keyframe(),
+                () = keyframes.next() => self.want_keyframe(),
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
             for _ in 1..TURN {
@@ -169,7 +177,7 @@ impl Session {
             Event::Report(report) => self.report(report),
             Event::Connected => {
                 self.gone = None;
-                self.start.reached("connected", &self.handle.place.broadcast);
+                self.start.reached("connected");
                 tracing::info!("connected");
             }
             Event::Gone => {
@@ -187,7 +195,7 @@ impl Session {
         };
         if self.first_packet.is_none() {
             self.first_packet = Some(arrival);
-            self.start.reached("packet", &self.handle.place.broadcast);
+            self.start.reached("packet");
         }
         let (section, packet) = (routed.place.section, routed.packet);
         let (ssrc, timestamp) = (packet.ssrc, packet.timestamp);
@@ -241,8 +249,7 @@ impl Session {
         match verdict {
             Ok(()) => {
                 if let Some(offset) = self.clock.offset() {
-                    metrics::gauge!("lectern_ingest_sender_offset_seconds", "broadcast" => self.name())
-                        .set(offset.as_secs_f64());
+                    self.path.sender_offset.set(offset.as_secs_f64());
                 }
             }
             Err(BadReport::Early) => {}
@@ -324,7 +331,7 @@ impl Session {
         {
             self.timeline = self.publication.open(captured);
             match self.timeline {
-                Some(_) => self.start.reached("picture", &self.handle.place.broadcast),
+                Some(_) => self.start.reached("picture"),
                 None => self.too_late = true,
             }
         }
@@ -339,9 +346,7 @@ impl Session {
             && heard > self.told_heard
         {
             self.told_heard = heard;
-            self.publication
-                .feed()
-                .send(Record::Heard(timeline.at(wall(heard))));
+            self.tell_heard(timeline.at(wall(heard)));
         }
         let overflow = vitals.overflow();
         if overflow > 0 {
@@ -349,12 +354,19 @@ impl Session {
             metrics::counter!("lectern_ingest_packets_overflow_total", "broadcast" => self.name())
                 .increment(overflow);
         }
-        metrics::gauge!("lectern_ingest_rtt_seconds", "broadcast" => self.name())
-            .set(vitals.rtt().as_secs_f64());
+        self.path.rtt.set(vitals.rtt().as_secs_f64());
         for flow in self.lanes.iter_mut().flat_map(|lane| &mut lane.flows) {
             flow.measure();
         }
         self.is_over(now, heard)
+    }
+
+    /// Whatever comes, all that the session sends is alive: a still screen sends no pictures, and a muted one no sound.
+    fn tell_heard(&self, at: MediaTime) {
+        let of = |lane: &Lane| lane.source.clone();
+        for source in self.lanes.iter().map(of).collect::<BTreeSet<_>>() {
+            self.publication.feed().send(Record::Heard { source, at });
+        }
     }
 
     fn is_over(&mut self, now: Instant, heard: Instant) -> Option<Left> {

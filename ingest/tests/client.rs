@@ -218,10 +218,11 @@ impl Lecturer {
 async fn film(timeline: Timeline, feed: Producer) {
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     let (mut n, mut keyframe) = (0u32, true);
+    let mut wanted = feed.keyframe_requests();
     loop {
         tokio::select! {
             _ = tick.tick() => {}
-            () = feed.keyframe_wanted() => { keyframe = true; continue }
+            () = wanted.next() => { keyframe = true; continue }
         }
         let at = timeline.at(SystemTime::now().into()) - ENCODING;
         feed.send(Record::Frame(Frame {

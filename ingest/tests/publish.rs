@@ -189,7 +189,7 @@ impl Heard {
                 );
                 self.sounds.push(frame);
             }
-            Record::Heard(_) => self.heard += 1,
+            Record::Heard { .. } => self.heard += 1,
             other => panic!("not from a source: {other:?}"),
         }
     }

@@ -86,7 +86,8 @@ impl<'a> Assembly<'a> {
                     self.end = Some(at);
                     return Ok(());
                 }
-                Some(Record::Track(_) | Record::TrackEnded(_) | Record::Layout(_) | Record::Heard(_)) => {}
+                Some(Record::Track(_) | Record::TrackEnded(_) | Record::Layout(_) | Record::Heard { .. }) => {
+                }
                 None => return Err(Error::BrokeOff(self.edge)),
             }
         }

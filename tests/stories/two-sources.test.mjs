@@ -1,4 +1,7 @@
-/** A camera and a screen from two programs: both in one picture, read in their places; the layout switched live; one leaves and returns. */
+/**
+ * A camera and a screen from two programs: both in one picture, read in their places; the layout switched live; one leaves
+ * and returns, or falls silent and is heard again.
+ */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -15,8 +18,10 @@ const ID = 'topology';
 const ONE = { timeout: 180_000 };
 const LIP_SYNC_MS = 40;
 
-/** One rung, so large that the clock of an inset is readable. */
+/** One rung, so large that the clock of an inset is readable. Who falls silent is to stay (`[ingest]`), however long it takes to see that. */
 const LADDER = `
+silence_s = 120
+
 [transcoder]
 line_delay_ms = 400
 rungs = [{ name = "720p", height = 720, bitrate_kbps = 2500 }]
@@ -141,6 +146,25 @@ describe('a camera and a screen', () => {
     screen = publish('screen');
     const back = await arranged('beside', solo);
     await assertCut(t, ['solo', 'beside'], solo, back);
+  });
+
+  test('the screen falls silent without a word: after two seconds the camera has the whole picture; then it returns', ONE, async (t) => {
+    const from = await closedUntil(video);
+    let solo;
+    screen.process.kill('SIGSTOP');
+    try {
+      solo = await arranged('solo', from);
+    } finally {
+      screen.process.kill('SIGCONT');
+    }
+    await assertCut(t, ['beside', 'solo'], from, solo);
+    const { body } = await lectern.api('GET', `/broadcasts/${ID}/layout`, { token });
+    assert.deepEqual(body.on_air.map(({ source }) => source).sort(), ['main', 'screen'], 'its session never ended');
+    const back = await arranged('beside', solo);
+    await assertCut(t, ['solo', 'beside'], solo, back);
+    // One end of the path for each source, of those that are there.
+    assert.ok((await lectern.metric('lectern_ingest_rtt_seconds', 'source="main"')) > 0);
+    assert.ok((await lectern.metric('lectern_ingest_rtt_seconds', 'source="screen"')) > 0);
   });
 
   test('the line is whole', ONE, async () => {

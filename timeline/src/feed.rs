@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{broadcast, watch};
 
-use crate::{Frame, Layout, MediaTime, Rendition, Stills, Track, TrackId};
+use crate::{Frame, Layout, MediaTime, Rendition, SourceName, Stills, Track, TrackId};
 
 /// About 15 s of a four-rung ladder with sound: room for the burst of a respawned encoder that catches up.
 pub const CAPACITY: usize = 4096;
@@ -30,8 +30,12 @@ pub enum Record {
     Frame(Frame),
     /// How the pictures of the sources share the canvas from here on.
     Layout(Layout),
-    /// A publisher was heard (any RTP or RTCP, on any track) at this time. At least four a second while so.
-    Heard(MediaTime),
+    /// Whoever sends this source was heard (any RTP or RTCP of the session, on any track) at this time. At least four a
+    /// second while so.
+    Heard {
+        source: SourceName,
+        at: MediaTime,
+    },
     /// The line ends here; nothing follows.
     End(MediaTime),
 }
@@ -54,7 +58,7 @@ pub struct Producer(Arc<Shared>);
 struct Shared {
     sender: broadcast::Sender<Record>,
     head: Arc<Head>,
-    keyframe_wanted: Notify,
+    keyframe_wanted: watch::Sender<()>,
     skipped: AtomicU64,
     capacity: usize,
     sent: AtomicU64,
@@ -75,7 +79,7 @@ impl Producer {
         Producer(Arc::new(Shared {
             sender: broadcast::Sender::new(records),
             head: Arc::default(),
-            keyframe_wanted: Notify::new(),
+            keyframe_wanted: watch::Sender::new(()),
             skipped: AtomicU64::new(0),
             capacity: records,
             sent: AtomicU64::new(0),
@@ -95,7 +99,7 @@ impl Producer {
                 head.push(record.clone());
             }
             Record::End(_) => head.push(record.clone()),
-            Record::Frame(_) | Record::Heard(_) => {}
+            Record::Frame(_) | Record::Heard { .. } => {}
         }
         // Sent under the lock, so that a consumer that subscribes now sees each announcement exactly once.
         let _ = self.0.sender.send(record);
@@ -146,14 +150,14 @@ impl Producer {
         tracks.collect()
     }
 
-    /// Resolves when a consumer has asked for a keyframe since the last call.
-    pub async fn keyframe_wanted(&self) {
-        self.0.keyframe_wanted.notified().await;
+    /// The requests for a keyframe from here on. Each of several publishers hears them all.
+    pub fn keyframe_requests(&self) -> KeyframeRequests {
+        KeyframeRequests(self.0.keyframe_wanted.subscribe())
     }
 
-    /// Asks the publisher for a keyframe, as a consumer would.
+    /// Asks the publishers for a keyframe, as a consumer would.
     pub fn request_keyframe(&self) {
-        self.0.keyframe_wanted.notify_one();
+        self.0.keyframe_wanted.send_replace(());
     }
 
     /// Records that taps have lost so far.
@@ -184,6 +188,19 @@ impl Head {
     fn lock(&self) -> MutexGuard<'_, Vec<Record>> {
         // Nothing can panic while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How a publisher hears that a keyframe is wanted.
+pub struct KeyframeRequests(watch::Receiver<()>);
+
+impl KeyframeRequests {
+    /// Resolves when a keyframe was asked for since the last call. Cancel-safe.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            // Nobody can ask any more.
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -234,10 +251,10 @@ impl Consumer {
         }
     }
 
-    /// Asks whoever produces for a keyframe. Requests that are not yet heard fold into one.
+    /// Asks all who produce for a keyframe. Requests that are not yet heard fold into one.
     pub fn request_keyframe(&self) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.keyframe_wanted.notify_one();
+            shared.keyframe_wanted.send_replace(());
         }
     }
 
@@ -281,7 +298,7 @@ impl Consumer {
                     .retain(|told| !matches!(told, Record::Track(track) if track.id == *id));
                 self.told.len() < before
             }
-            Record::Frame(_) | Record::Heard(_) | Record::End(_) => true,
+            Record::Frame(_) | Record::Heard { .. } | Record::End(_) => true,
         };
         match (news, self.skipping) {
             (false, _) => None,
@@ -313,7 +330,7 @@ impl Consumer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Codec, SourceName};
+    use crate::Codec;
     use bytes::Bytes;
 
     fn frame(n: i64, keyframe: bool) -> Record {
@@ -436,13 +453,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn keyframe_requests_fold() {
+    async fn keyframe_requests_fold_and_reach_every_publisher() {
         let producer = Producer::new();
         let consumer = producer.subscribe(Policy::Line);
+        let (mut camera, mut screen) = (producer.keyframe_requests(), producer.keyframe_requests());
         consumer.request_keyframe();
         consumer.request_keyframe();
-        producer.keyframe_wanted().await;
-        let again = tokio::time::timeout(std::time::Duration::from_millis(1), producer.keyframe_wanted());
-        assert!(again.await.is_err());
+        for requests in [&mut camera, &mut screen] {
+            requests.next().await;
+            let again = tokio::time::timeout(std::time::Duration::from_millis(1), requests.next());
+            assert!(again.await.is_err());
+        }
     }
 }

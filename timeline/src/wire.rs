@@ -83,7 +83,10 @@ mod tests {
                     init,
                 })
             }),
-            at.clone().prop_map(Record::Heard),
+            at.clone().prop_map(|at| Record::Heard {
+                source: crate::SourceName::main().screen(),
+                at
+            }),
             at.prop_map(Record::End),
         ]
     }

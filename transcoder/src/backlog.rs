@@ -1,10 +1,10 @@
 //! What a respawned child must hear of the source to go on as if nothing had happened: the tracks, each video
 //! track from its last keyframe on, and the last seconds of sound.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use timeline::feed::Record;
-use timeline::{Frame, Layout, MediaTime, Span, Track, TrackId};
+use timeline::{Frame, Layout, MediaTime, SourceName, Span, Track, TrackId};
 
 /// Pictures older than this take too long to decode before going live; then the next keyframe is awaited instead.
 const PICTURES: Span = Span::from_millis(10_000);
@@ -19,7 +19,8 @@ pub struct Backlog {
     /// In the order they came.
     frames: VecDeque<Frame>,
     bytes: usize,
-    heard: Option<MediaTime>,
+    /// When each of the sources that have a track was last heard.
+    heard: BTreeMap<SourceName, MediaTime>,
     layout: Option<Layout>,
     /// Frames of these tracks are missing: they go on at the next keyframe.
     broken: Vec<TrackId>,
@@ -37,8 +38,11 @@ impl Backlog {
                 self.tracks.retain(|t| t.id != *id);
                 self.broken.retain(|broken| broken != id);
                 self.drop_frames(|f| f.track == *id);
+                let tracks = &self.tracks;
+                self.heard
+                    .retain(|source, _| tracks.iter().any(|t| t.source == *source));
             }
-            Record::Heard(at) => self.heard = self.heard.max(Some(*at)),
+            Record::Heard { source, at } => self.heard(source, *at),
             Record::Frame(frame) => self.frame(frame, line),
             Record::Layout(layout) => self.layout = Some(layout.clone()),
             Record::Rendition(_) | Record::Stills(_) | Record::End(_) => {}
@@ -75,10 +79,11 @@ impl Backlog {
         let tracks = self.tracks.iter().cloned().map(Record::Track);
         let frames = self.frames.iter().cloned().map(Record::Frame);
         let layout = self.layout.iter().cloned().map(Record::Layout);
-        layout
-            .chain(tracks)
-            .chain(self.heard.map(Record::Heard))
-            .chain(frames)
+        let heard = self.heard.iter().map(|(source, at)| Record::Heard {
+            source: source.clone(),
+            at: *at,
+        });
+        layout.chain(tracks).chain(heard).chain(frames)
     }
 
     /// The capture time of each video track's newest picture, of which it has one.
@@ -86,6 +91,13 @@ impl Backlog {
         let videos = self.tracks.iter().filter(|t| t.codec.is_video());
         let newest = |t: &Track| self.frames.iter().rev().find(|f| f.track == t.id);
         videos.filter_map(|t| Some((t.id, newest(t)?.at))).collect()
+    }
+
+    fn heard(&mut self, source: &SourceName, at: MediaTime) {
+        if self.tracks.iter().any(|track| track.source == *source) {
+            let heard = self.heard.entry(source.clone()).or_insert(at);
+            *heard = at.max(*heard);
+        }
     }
 
     fn frame(&mut self, frame: &Frame, line: MediaTime) {
@@ -143,7 +155,7 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use timeline::{Codec, SourceName};
+    use timeline::Codec;
 
     fn frame(track: u32, ms: i64, keyframe: bool, bytes: usize) -> Record {
         let at = MediaTime::ZERO + Span::from_millis(ms);
@@ -226,6 +238,28 @@ mod tests {
         push(&mut b, 0, frame(1, 1200, false, 10));
         assert_eq!(frames(&b, 1)[5..], [1100, 1200]);
         assert!(!b.is_broken());
+    }
+
+    #[test]
+    fn of_each_source_that_has_a_track_is_known_when_it_was_heard() {
+        let mut b = backlog();
+        let heard = |source: &SourceName, ms| Record::Heard {
+            source: source.clone(),
+            at: MediaTime::ZERO + Span::from_millis(ms),
+        };
+        let (main, screen) = (SourceName::main(), SourceName::main().screen());
+        for (source, ms) in [(&main, 300), (&main, 100), (&screen, 400)] {
+            push(&mut b, 0, heard(source, ms));
+        }
+        let told = |b: &Backlog| -> Vec<Record> {
+            let is_heard = |record: &Record| matches!(record, Record::Heard { .. });
+            b.records().filter(is_heard).collect()
+        };
+        assert_eq!(told(&b), [heard(&main, 300)], "nothing is known of a screen");
+        push(&mut b, 0, Record::TrackEnded(TrackId(1)));
+        assert_eq!(told(&b).len(), 1, "it still has its sound");
+        push(&mut b, 0, Record::TrackEnded(TrackId(2)));
+        assert_eq!(b.records().count(), 0);
     }
 
     #[test]

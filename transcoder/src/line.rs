@@ -1,7 +1,7 @@
 //! The line: which slot or audio frame is due, and what stands in it. Time is an argument.
 //!
-//! The slot for capture time `t` leaves at `wall(t) + D`. Only when the publisher was not heard for two seconds
-//! does the slate take the picture's place.
+//! The slot for capture time `t` leaves at `wall(t) + D`. Only when nobody who has a picture was heard for two seconds
+//! does the slate take its place.
 
 mod counts;
 
@@ -12,9 +12,6 @@ use crate::scene::{Cast, Lateness, Scene};
 use crate::sound::{Sample, frame_start};
 
 pub use counts::{Counts, Start};
-
-/// Silence of the publisher (no RTP, no RTCP) after which the slate is shown.
-const SILENCE: Span = Span::from_millis(2_000);
 
 /// The AAC encoder puts frame `n` out when it gets frame `n + 2` (one of priming, one that its psychoacoustics look
 /// ahead): so sound is taken two frames ahead of its slot, and leaves with the pictures that it belongs to.
@@ -47,7 +44,6 @@ pub struct Line<P> {
     end: Option<Start>,
     cast: Cast<P>,
     mix: Mix,
-    heard: Option<MediaTime>,
     hold: Option<Hold>,
     counts: Counts,
     /// How long before their slots pictures came, in seconds.
@@ -75,7 +71,6 @@ impl<P: Clone> Line<P> {
             end: None,
             cast: Cast::new((delay.ticks() / grid.frame.ticks()) as usize, tolerance),
             mix: Mix::starting(start.audio),
-            heard: None,
             hold: None,
             counts: Counts::default(),
             ahead: Vec::new(),
@@ -126,9 +121,10 @@ impl<P: Clone> Line<P> {
         self.mix.push(track, at, packet);
     }
 
-    /// The publisher was heard, on any track.
-    pub fn heard(&mut self, at: MediaTime) {
-        self.heard = self.heard.max(Some(at));
+    /// Who sends this source was heard, on any track. True if its picture had left for its silence and waits for the
+    /// next one.
+    pub fn heard(&mut self, source: &SourceName, at: MediaTime) -> bool {
+        self.cast.heard(source, at)
     }
 
     /// Nothing leaves until the pictures of these tracks that were captured at these times are there, or it is
@@ -234,13 +230,7 @@ impl<P: Clone> Line<P> {
         let slot = self.next.slot;
         self.next.slot += 1;
         let at = self.grid.slot_start(slot);
-        let mut scene = self.cast.take(at);
-        // By the slot's own time, not by now: so D makes no difference, and a line that catches up shows what it
-        // would have shown.
-        if self.heard.is_none_or(|heard| at - heard > SILENCE) {
-            self.cast.slated();
-            scene = Scene::slate();
-        }
+        let scene = self.cast.take(at);
         match (scene.is_slate(), scene.is_fresh()) {
             (true, _) => self.counts.slate += 1,
             (false, true) => self.counts.fresh += 1,

@@ -3,12 +3,12 @@
 use std::time::SystemTime;
 
 use metrics::{Histogram, histogram};
-use timeline::{BroadcastId, Frame, TrackId, WallTime};
+use timeline::{BroadcastId, Frame, SourceName, TrackId, WallTime};
 
 use crate::Config;
 use crate::confine::Confined;
 use crate::encode::TOP;
-use crate::wire::{Job, Report};
+use crate::wire::{Job, Report, SourceReport};
 
 /// What a picture's time in the transcoder goes on (docs/latency.md).
 pub struct Stages {
@@ -104,14 +104,56 @@ pub fn publish(broadcast: &BroadcastId, report: &Report) {
     for (name, value) in gauges {
         metrics::gauge!(name, "broadcast" => broadcast.to_string()).set(value);
     }
-    for source in &report.sources {
-        let labels = [
-            ("broadcast", broadcast.to_string()),
-            ("source", source.source.to_string()),
-        ];
-        metrics::counter!("lectern_source_late_pictures_total", &labels).increment(source.late);
-        metrics::gauge!("lectern_source_lateness_milliseconds", &labels).set(source.lateness_ms);
-        metrics::gauge!("lectern_source_sound_shift_milliseconds", &labels).set(source.sound_shift_ms);
+}
+
+/// How each source of a line does, as long as it is there.
+pub struct Sources {
+    broadcast: BroadcastId,
+    told: Vec<SourceName>,
+}
+
+impl Sources {
+    pub fn of(broadcast: &BroadcastId) -> Self {
+        Sources {
+            broadcast: broadcast.clone(),
+            told: Vec::new(),
+        }
+    }
+
+    pub fn report(&mut self, sources: &[SourceReport]) {
+        let before = std::mem::take(&mut self.told);
+        for gone in before
+            .iter()
+            .filter(|told| sources.iter().all(|s| s.source != **told))
+        {
+            self.gauges(gone, f64::NAN, f64::NAN);
+        }
+        for source in sources {
+            let labels = self.labels(&source.source);
+            metrics::counter!("lectern_source_late_pictures_total", &labels).increment(source.late);
+            self.gauges(&source.source, source.lateness_ms, source.sound_shift_ms);
+        }
+        self.told = sources.iter().map(|source| source.source.clone()).collect();
+    }
+
+    /// NaN is no value.
+    fn gauges(&self, source: &SourceName, lateness_ms: f64, sound_shift_ms: f64) {
+        let labels = self.labels(source);
+        metrics::gauge!("lectern_source_lateness_milliseconds", &labels).set(lateness_ms);
+        metrics::gauge!("lectern_source_sound_shift_milliseconds", &labels).set(sound_shift_ms);
+    }
+
+    fn labels(&self, source: &SourceName) -> [(&'static str, String); 2] {
+        [
+            ("broadcast", self.broadcast.to_string()),
+            ("source", source.to_string()),
+        ]
+    }
+}
+
+impl Drop for Sources {
+    fn drop(&mut self) {
+        self.report(&[]);
     }
 }
 

@@ -70,6 +70,7 @@ impl Transcoder {
         let start = first_slot(&job, now());
         let supervisor = Supervisor {
             stages: report::Stages::of(&job.broadcast),
+            sources: report::Sources::of(&job.broadcast),
             start,
             backlog: Backlog::default(),
             barrier: None,
@@ -117,6 +118,7 @@ fn first_slot(job: &Job, now: WallTime) -> Start {
 
 struct Supervisor {
     stages: report::Stages,
+    sources: report::Sources,
     config: Arc<Config>,
     job: Arc<Job>,
     /// `None` once it has ended.
@@ -351,6 +353,7 @@ impl Supervisor {
                 let shifts = report.sources.iter();
                 self.sound_shifts_ms = shifts.map(|s| (s.source.clone(), s.sound_shift_ms)).collect();
                 self.stages.report(&report);
+                self.sources.report(&report.sources);
                 report::publish(&self.job.broadcast, &report);
             }
             FromChild::Ended(_) => {}

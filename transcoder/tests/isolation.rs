@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use studio::{Recording, config, job, noting_pids, now, pictures, pids, publish, sound, track};
 use timeline::feed::{Consumer, Policy, Producer, Record};
-use timeline::{Codec, Frame, Grid, MediaTime, TrackId};
+use timeline::{Codec, Frame, Grid, MediaTime, SourceName, TrackId};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use transcoder::{Config, Error, Incidents, Reason, Rung, Sandbox, Transcoder};
@@ -308,7 +308,10 @@ async fn no_bitstream_breaks_a_line_nor_the_one_beside_it() {
             for mut frame in fuzzed(frames, 1 + round * 7919 + n as u64) {
                 frame.track = id;
                 frame.at = timeline.at(now());
-                source.send(Record::Heard(frame.at));
+                source.send(Record::Heard {
+                    source: SourceName::main(),
+                    at: frame.at,
+                });
                 source.send(Record::Frame(frame));
                 fed += 1;
                 // Some times faster than it is played: decoders are what is tried here.

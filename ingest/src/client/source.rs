@@ -38,7 +38,8 @@ impl Source {
                         return Ok(Some((*codec, frame)));
                     }
                 }
-                Some(Record::Heard(_) | Record::Rendition(_) | Record::Stills(_) | Record::Layout(_)) => {}
+                Some(Record::Heard { .. } | Record::Rendition(_) | Record::Stills(_) | Record::Layout(_)) => {
+                }
                 Some(Record::End(_)) | None => self.ended = true,
             }
         }

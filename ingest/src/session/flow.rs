@@ -1,10 +1,11 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use timeline::{BroadcastId, Codec, Span};
+use metrics::{Counter, Histogram, counter, gauge, histogram};
+use timeline::{BroadcastId, Codec, SourceName, Span};
 
 use super::lane::Arriving;
+use super::reading::{self, Reading};
 use crate::capture::TrackIndex;
 use crate::rtp::{Intake, Jitter, Packet};
 
@@ -23,7 +24,7 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub fn new(arriving: Arriving, clock: TrackIndex, now: Instant) -> Self {
+    pub fn new(arriving: Arriving, source: &SourceName, clock: TrackIndex, now: Instant) -> Self {
         let codec = arriving.codec;
         Flow {
             ssrc: arriving.ssrc,
@@ -34,7 +35,7 @@ impl Flow {
             jitter: Jitter::new(codec.clock_rate()),
             heard: now,
             arrivals: Arrivals::default(),
-            gauges: Gauges::new(arriving.broadcast, codec),
+            gauges: Gauges::new(arriving.broadcast, source, codec),
         }
     }
 
@@ -110,17 +111,19 @@ struct Gauges {
     keyframes_asked: Counter,
     frames: Counter,
     dropped: Counter,
-    jitter: Gauge,
+    jitter: Reading,
     network: Histogram,
     jitter_buffer: Histogram,
 }
 
 impl Gauges {
-    fn new(broadcast: &BroadcastId, codec: Codec) -> Self {
+    fn new(broadcast: &BroadcastId, source: &SourceName, codec: Codec) -> Self {
         let labels = [
             ("broadcast", broadcast.as_str().to_owned()),
             ("track", if codec.is_video() { "video" } else { "audio" }.into()),
         ];
+        let [of_broadcast, of_source] = reading::labels(broadcast, source);
+        let of_source = [of_broadcast, of_source, labels[1].clone()];
         let stage = |stage: &'static str| histogram!("lectern_latency_seconds", "broadcast" => broadcast.as_str().to_owned(), "stage" => stage);
         Gauges {
             network: stage("network"),
@@ -133,7 +136,7 @@ impl Gauges {
             keyframes_asked: counter!("lectern_ingest_keyframe_requests_total", &labels),
             frames: counter!("lectern_ingest_frames_total", &labels),
             dropped: counter!("lectern_ingest_frames_dropped_total", &labels),
-            jitter: gauge!("lectern_ingest_jitter_seconds", &labels),
+            jitter: Reading::of(gauge!("lectern_ingest_jitter_seconds", &of_source)),
         }
     }
 }

@@ -8,6 +8,7 @@ use timeline::{BroadcastId, Codec, SourceName, TrackId};
 
 use super::flow::Flow;
 use super::layers::{Choice, Layer};
+use super::reading::{Reading, labels};
 use crate::capture::{CaptureClock, TrackIndex};
 use crate::rtp::{Picture, Repair, size};
 
@@ -32,6 +33,8 @@ pub(super) struct Lane {
     waiting: Vec<Waiting>,
     choice: Choice,
     replaced: bool,
+    /// How large what is shown is, once that is known.
+    pixels: Option<Reading>,
 }
 
 /// The pictures of a layer since its last keyframe.
@@ -55,6 +58,7 @@ impl Lane {
             waiting: Vec::new(),
             choice: Choice::default(),
             replaced: false,
+            pixels: None,
         }
     }
 
@@ -81,14 +85,14 @@ impl Lane {
             Some(n) => {
                 let index = self.flows[n].clock;
                 clock.restart(index, codec.clock_rate());
-                self.replace(n, arriving.begin(index, now));
+                self.replace(n, arriving.begin(&self.source, index, now));
                 Ok(&mut self.flows[n])
             }
             None if self.flows.is_empty() || (arriving.layered && self.flows.len() < MAX_LAYERS) => {
                 let index = clock.add_track(codec.clock_rate());
                 self.layers.push(Layer::default());
                 self.waiting.push(Waiting::default());
-                self.flows.push(arriving.begin(index, now));
+                self.flows.push(arriving.begin(&self.source, index, now));
                 let last = self.flows.len() - 1;
                 Ok(&mut self.flows[last])
             }
@@ -150,12 +154,12 @@ impl Lane {
     }
 
     /// How large what is shown is, in pixels.
-    fn tell(&self, area: u32) {
-        let labels = [
-            ("broadcast", self.broadcast.to_string()),
-            ("source", self.source.to_string()),
-        ];
-        metrics::gauge!("lectern_ingest_picture_pixels", &labels).set(f64::from(area));
+    fn tell(&mut self, area: u32) {
+        let pixels = self.pixels.get_or_insert_with(|| {
+            let labels = labels(&self.broadcast, &self.source);
+            Reading::of(metrics::gauge!("lectern_ingest_picture_pixels", &labels))
+        });
+        pixels.set(f64::from(area));
     }
 
     /// Falls back where the shown layer has stopped, and asks for a keyframe where a better one has settled.
@@ -236,9 +240,9 @@ pub(super) struct Arriving<'a> {
 }
 
 impl Arriving<'_> {
-    fn begin(self, clock: TrackIndex, now: Instant) -> Flow {
+    fn begin(self, source: &SourceName, clock: TrackIndex, now: Instant) -> Flow {
         let rid = self.rid.as_deref().map(String::from_utf8_lossy);
         tracing::info!(codec = self.codec.name(), self.ssrc, ?rid, "a stream begins");
-        Flow::new(self, clock, now)
+        Flow::new(self, source, clock, now)
     }
 }

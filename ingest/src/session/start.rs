@@ -2,17 +2,24 @@
 
 use std::time::Instant;
 
-use timeline::BroadcastId;
+use timeline::{BroadcastId, SourceName};
+
+use super::reading::labels;
 
 /// Where a publisher stands on its way to the first picture.
 pub(super) struct Start {
+    broadcast: BroadcastId,
+    source: SourceName,
     at: Instant,
     reached: Option<&'static str>,
 }
 
 impl Start {
-    pub fn now() -> Self {
+    /// It begins now.
+    pub fn of(broadcast: &BroadcastId, source: &SourceName) -> Self {
         Start {
+            broadcast: broadcast.clone(),
+            source: source.clone(),
             at: Instant::now(),
             reached: None,
         }
@@ -20,7 +27,7 @@ impl Start {
 
     /// The next stage is reached: "connected", then "packet", then "picture". Told again, it is not counted: a
     /// connection comes and goes.
-    pub fn reached(&mut self, stage: &'static str, broadcast: &BroadcastId) {
+    pub fn reached(&mut self, stage: &'static str) {
         let rank = |stage| {
             ["connected", "packet", "picture"]
                 .iter()
@@ -30,8 +37,12 @@ impl Start {
             return;
         }
         let now = Instant::now();
-        metrics::gauge!("lectern_start_seconds", "broadcast" => broadcast.as_str().to_owned(), "stage" => stage)
-            .set(now.saturating_duration_since(self.at).as_secs_f64());
+        let [broadcast, source] = labels(&self.broadcast, &self.source);
+        metrics::gauge!(
+            "lectern_start_seconds",
+            &[broadcast, source, ("stage", stage.into())]
+        )
+        .set(now.saturating_duration_since(self.at).as_secs_f64());
         (self.at, self.reached) = (now, Some(stage));
     }
 }

@@ -75,7 +75,7 @@ impl Source {
         match record {
             Record::Track(track) => self.begin(track),
             Record::TrackEnded(id) => self.end(id),
-            Record::Heard(at) => self.studio.line().heard(at),
+            Record::Heard { source, at } => self.studio.heard(&source, at),
             Record::Frame(frame) => self.frame(&frame),
             Record::Layout(layout) => self.studio.line().layout(layout),
             Record::Rendition(_) | Record::Stills(_) | Record::End(_) => {}
@@ -195,8 +195,15 @@ impl Source {
         }
     }
 
+    fn track(&self, id: TrackId) -> Option<&Track> {
+        let decoded = self.decoders.get(&id).map(|decoding| &decoding.track);
+        decoded.or_else(|| self.waiting.iter().find(|waiting| waiting.id == id))
+    }
+
     fn frame(&mut self, frame: &Frame) {
-        self.studio.heard_in(frame.at);
+        if let Some(track) = self.track(frame.track) {
+            self.studio.heard_in(&track.source, frame.at);
+        }
         self.mend();
         let decoding = self.decoders.get_mut(&frame.track);
         if let Some(Decoding {

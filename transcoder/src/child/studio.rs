@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use timeline::{MediaTime, Span, Timeline, TrackId};
+use timeline::{MediaTime, SourceName, Span, Timeline, TrackId};
 use tokio::sync::Notify;
 
 use super::{log, now};
@@ -54,11 +54,20 @@ impl Studio {
         lock(&self.line)
     }
 
-    /// The publisher was heard in a frame captured at `at`. Not now: what a respawned child is fed first may be long
-    /// past. And not later than now, whatever the publisher's clock says.
-    pub fn heard_in(&self, at: MediaTime) {
+    /// Who sends this source was heard.
+    pub fn heard(&self, source: &SourceName, at: MediaTime) {
+        let returns = self.line().heard(source, at);
+        if returns {
+            // A still screen may send no picture for long, and none that decodes by itself.
+            self.want_keyframe();
+        }
+    }
+
+    /// Who sends this source was heard in a frame captured at `at`. Not now: what a respawned child is fed first may be
+    /// long past. And not later than now, whatever the publisher's clock says.
+    pub fn heard_in(&self, source: &SourceName, at: MediaTime) {
         let now = self.timeline.at(now());
-        self.line().heard(at.min(now));
+        self.heard(source, at.min(now));
     }
 
     pub async fn changed(&self) {

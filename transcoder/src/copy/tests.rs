@@ -166,7 +166,7 @@ fn run(source: &Source, pictures: u32) -> Vec<Made> {
             payload: unit(n, since, 1 + u32::from(n >= source.changed)).into(),
         };
         since += 1;
-        line.heard(at);
+        line.heard(&SourceName::main(), at);
         if !source.lost.contains(&n) {
             copier.hear(&Record::Frame(frame));
         }

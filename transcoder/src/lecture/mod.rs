@@ -15,7 +15,7 @@ mod slots;
 mod tests;
 pub(crate) mod type_face;
 
-use timeline::feed::{Producer, Record};
+use timeline::feed::{KeyframeRequests, Producer, Record};
 use timeline::{Codec, SourceName, Span, Timeline, Track, TrackId, WallTime};
 use tokio_util::sync::CancellationToken;
 
@@ -101,6 +101,7 @@ pub async fn lecture(config: Config, out: Producer, stop: CancellationToken) -> 
     config.check()?;
     let easel = Easel::new(&config).await?;
     let clock = Clock::now();
+    let keyframes = out.keyframe_requests();
     for (id, codec) in [(VIDEO, Codec::H264), (AUDIO, Codec::Opus)] {
         out.send(Record::Track(Track {
             id,
@@ -113,7 +114,7 @@ pub async fn lecture(config: Config, out: Producer, stop: CancellationToken) -> 
     let outcome = tokio::select! {
         () = show(&config, &encoder, clock, easel, &out) => Ok(()),
         () = sound(&config, &encoder, clock) => Ok(()),
-        () = answer_keyframe_requests(&encoder, &out) => Ok(()),
+        () = answer_keyframe_requests(&encoder, keyframes) => Ok(()),
         fault = encoder.fault() => Err(fault),
         () = stop.cancelled() => Ok(()),
     };
@@ -141,7 +142,10 @@ async fn show(config: &Config, encoder: &Encoder, clock: Clock, mut easel: Easel
             encoder.picture(slots.at(slot), &easel.picture);
         }
         if slot % HEARD_EVERY_FRAMES == 0 {
-            out.send(Record::Heard(config.timeline.at(clock.wall())));
+            out.send(Record::Heard {
+                source: SourceName::main(),
+                at: config.timeline.at(clock.wall()),
+            });
         }
         next = slot + 1;
     }
@@ -163,9 +167,9 @@ async fn sound(config: &Config, encoder: &Encoder, clock: Clock) {
     }
 }
 
-async fn answer_keyframe_requests(encoder: &Encoder, out: &Producer) {
+async fn answer_keyframe_requests(encoder: &Encoder, mut keyframes: KeyframeRequests) {
     loop {
-        out.keyframe_wanted().await;
+        keyframes.next().await;
         encoder.force_keyframe();
     }
 }

@@ -63,8 +63,12 @@ impl Studio {
     }
 
     fn picture_of(&mut self, track: TrackId, ms: i64, captured: i64, n: i64) {
-        self.line.heard(at(ms));
+        self.hears(if track == SCREEN { "screen" } else { "main" }, ms);
         self.line.picture(track, at(captured), n, self.wall(ms));
+    }
+
+    fn hears(&mut self, source: &str, ms: i64) -> bool {
+        self.line.heard(&source.parse().unwrap(), at(ms))
     }
 
     /// Lets the clock reach `ms` and takes what is due.
@@ -127,7 +131,7 @@ fn a_picture_that_does_not_come_is_repeated_while_the_publisher_is_heard() {
     let mut studio = Studio::starting(Start::default());
     studio.picture(50, 0, 1);
     for ms in (0..600_000).step_by(250) {
-        studio.line.heard(at(ms));
+        studio.hears("main", ms);
         studio.until(ms);
     }
     assert_eq!(studio.shown[0], Face::Fresh(1));
@@ -147,7 +151,7 @@ fn two_silent_seconds_bring_the_slate_and_the_first_word_the_picture() {
         studio.shown[64..].iter().all(|face| *face == Face::Slate),
         "silent since 100 ms"
     );
-    studio.line.heard(at(8_000));
+    studio.hears("main", 8_000);
     studio.until(8_040);
     assert_eq!(
         studio.shown.last(),
@@ -168,7 +172,7 @@ fn after_the_slate_the_picture_of_a_track_that_is_over_does_not_come_back() {
     studio.until(1_500);
     assert_eq!(studio.shown.last(), Some(&Face::Repeat(1)));
     studio.until(6_000);
-    studio.line.heard(at(6_000));
+    studio.hears("main", 6_000);
     studio.until(6_500);
     assert_eq!(studio.shown.last(), Some(&Face::Slate));
     studio.line.track(&track(TrackId(3), "main"));
@@ -180,7 +184,7 @@ fn after_the_slate_the_picture_of_a_track_that_is_over_does_not_come_back() {
 #[test]
 fn before_the_first_picture_stands_the_slate() {
     let mut studio = Studio::starting(Start::default());
-    studio.line.heard(at(0));
+    studio.hears("main", 0);
     assert_eq!(studio.until(150).shown, [Face::Slate]);
 }
 
@@ -358,16 +362,24 @@ fn lateness_is_told_of_each_source() {
     );
 }
 
+/// A camera that sends 30 pictures a second from `from` to `until` ms, each 100 ms later, and is heard with each.
+fn camera(studio: &mut Studio, from: i64, until: i64, mut meanwhile: impl FnMut(&mut Studio, i64)) {
+    for n in from * 3 / 100..until * 3 / 100 {
+        let captured = n * 100 / 3;
+        studio.picture(captured + 100, captured, n);
+        meanwhile(studio, captured + 100);
+        studio.until(captured + 150);
+    }
+}
+
 #[test]
-fn a_second_camera_that_stalls_does_not_stop_the_first() {
+fn a_screen_that_stalls_keeps_its_place_while_it_is_heard() {
     let mut studio = Studio::starting(Start::default());
     studio.line.track(&track(SCREEN, "screen"));
     studio.picture_of(SCREEN, 50, 0, -1);
-    for n in 0..300 {
-        let captured = n * 100 / 3;
-        studio.picture(captured + 100, captured, n);
-        studio.until(captured + 150);
-    }
+    camera(&mut studio, 0, 10_000, |studio, ms| {
+        studio.hears("screen", ms);
+    });
     assert!(studio.shown.len() > 290);
     assert!(studio.shown[1..].iter().all(|face| *face == Face::Repeat(-1)));
     assert!(studio.counts.iter().all(|count| *count == 2));
@@ -376,4 +388,99 @@ fn a_second_camera_that_stalls_does_not_stop_the_first() {
         0,
         "the camera in the corner is fresh"
     );
+}
+
+#[test]
+fn a_source_that_falls_silent_gives_up_its_place_until_its_next_picture() {
+    for arrangement in [Arrangement::Auto, Arrangement::Solo, Arrangement::SideBySide] {
+        let mut studio = Studio::starting(Start::default());
+        studio.line.track(&track(SCREEN, "screen"));
+        studio.line.layout(Layout {
+            arrangement,
+            sources: match arrangement {
+                Arrangement::Auto => vec![],
+                _ => vec!["screen".parse().unwrap(), "main".parse().unwrap()],
+            },
+        });
+        studio.picture_of(SCREEN, 50, 0, -1);
+        camera(&mut studio, 0, 5_000, |_, _| ());
+        let (with, without) = studio.shown.split_at(62);
+        assert!(
+            with[1..].iter().all(|face| *face == Face::Repeat(-1)),
+            "up to 2,050 ms"
+        );
+        assert!((62..).zip(without).all(|(n, face)| *face == Face::Fresh(n)));
+        assert!(studio.counts[62..].iter().all(|count| *count == 1));
+
+        assert!(studio.hears("screen", 5_050), "a new picture is wanted");
+        camera(&mut studio, 5_000, 6_000, |studio, ms| {
+            assert!(!studio.hears("screen", ms), "once");
+        });
+        assert!(
+            matches!(studio.shown.last(), Some(Face::Fresh(178))),
+            "{arrangement:?}"
+        );
+        studio.picture_of(SCREEN, 6_100, 6_000, -2);
+        camera(&mut studio, 6_000, 7_000, |_, _| ());
+        assert_eq!(studio.shown[180], Face::Fresh(-2));
+        assert!(studio.shown[181..].iter().all(|face| *face == Face::Repeat(-2)));
+        assert!(!studio.hears("screen", 7_000));
+    }
+}
+
+#[test]
+fn who_fall_silent_together_stay_together_up_to_the_slate() {
+    let mut studio = Studio::starting(Start::default());
+    studio.line.track(&track(SCREEN, "screen"));
+    studio.picture_of(SCREEN, 50, 0, -1);
+    studio.picture(50, 0, 1);
+    // It was heard a moment longer.
+    studio.hears("screen", 700);
+    studio.until(9_000);
+    let slate = studio.shown.iter().position(|face| *face == Face::Slate);
+    assert_eq!(slate, Some(82), "after 2,700 ms");
+    assert!(studio.counts[..82].iter().all(|count| *count == 2));
+    assert!(studio.counts[82..].iter().all(|count| *count == 0));
+    studio.hears("screen", 9_000);
+    studio.hears("main", 9_000);
+    studio.until(9_100);
+    assert_eq!(studio.counts.last(), Some(&2), "a still slide is still there");
+}
+
+#[test]
+fn where_only_a_sound_is_heard_the_slate_stands() {
+    let mut studio = Studio::starting(Start::default());
+    let ada = Track {
+        codec: Codec::Opus,
+        ..track(SCREEN, "ada")
+    };
+    studio.line.track(&ada);
+    studio.picture(100, 0, 1);
+    for ms in (0..5_000).step_by(250) {
+        studio.hears("ada", ms);
+        studio.until(ms);
+    }
+    assert!(studio.shown[1..64].iter().all(|face| *face == Face::Repeat(1)));
+    assert!(
+        studio.shown[64..].iter().all(|face| *face == Face::Slate),
+        "after 2,100 ms"
+    );
+}
+
+#[test]
+fn who_is_silent_does_not_come_back_when_the_others_end() {
+    let mut studio = Studio::starting(Start::default());
+    studio.line.track(&track(SCREEN, "screen"));
+    studio.picture_of(SCREEN, 50, 0, -1);
+    camera(&mut studio, 0, 4_000, |_, _| ());
+    studio.line.track_ended(MAIN);
+    studio.until(5_000);
+    assert_eq!(
+        studio.shown.last(),
+        Some(&Face::Repeat(119)),
+        "the last one stays"
+    );
+    studio.until(9_000);
+    assert_eq!(studio.shown.last(), Some(&Face::Slate));
+    assert!(!studio.shown[64..].contains(&Face::Repeat(-1)));
 }

@@ -5,6 +5,12 @@ use timeline::{Layout, MediaTime, SourceName, Span, TrackId};
 use super::{Scene, Shown, choose};
 use crate::picture::{Face, Pictures};
 
+/// Silence of a source (no RTP, no RTCP) after which its picture leaves: to the others, or to the slate.
+const SILENCE: Span = Span::from_millis(2_000);
+/// A picture leaves only to somebody who was heard in this time. Two that fall silent together stay together up to
+/// the slate, though one was heard a moment longer.
+const COMPANY: Span = Span::from_millis(1_000);
+
 pub struct Cast<P> {
     /// In the order in which they came.
     sources: Vec<Source<P>>,
@@ -22,7 +28,18 @@ struct Source<P> {
     /// None once it is over. Its last picture may stand in for what follows.
     track: Option<TrackId>,
     pictures: Pictures<Captured<P>>,
+    heard: Option<MediaTime>,
+    presence: Presence,
     lateness: Lateness,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    Here,
+    /// It fell silent while others were heard. Its picture of then does not come back.
+    Away,
+    /// It is heard again, and its next picture is awaited.
+    Returning,
 }
 
 /// A picture, and the frame it was decoded from.
@@ -64,11 +81,19 @@ impl<P: Clone> Cast<P> {
                     name: name.clone(),
                     track: Some(track),
                     pictures: Pictures::new(next, self.delayed, self.tolerance),
+                    heard: None,
+                    presence: Presence::Here,
                     lateness: Lateness::default(),
                 });
                 self.share_room();
             }
         }
+    }
+
+    /// Who sends this source was heard. True if it was away: its next picture is awaited from here on.
+    pub fn heard(&mut self, name: &SourceName, at: MediaTime) -> bool {
+        let source = self.sources.iter_mut().find(|source| source.name == *name);
+        source.is_some_and(|source| source.heard(at))
     }
 
     /// The track is over. What waits of it is shown, and its last picture for as long as there is no other.
@@ -110,6 +135,7 @@ impl<P: Clone> Cast<P> {
         for (n, source) in self.sources.iter_mut().enumerate() {
             present.extend(source.take(slot).map(|shown| (n, shown)));
         }
+        self.part(slot, &mut present);
         // A source that is gone stays only while there is nobody else.
         let remains = |(n, shown): &(usize, Shown<P>)| shown.fresh || self.sources[*n].goes_on();
         if present.iter().any(remains) {
@@ -119,14 +145,45 @@ impl<P: Clone> Cast<P> {
         let gone = |source: &Source<P>| !source.goes_on() && !staying.contains(&&source.name);
         let gone: Vec<bool> = self.sources.iter().map(gone).collect();
         let (arrangement, chosen) = choose(&self.layout, &staying);
+        // By the slot's own time, not by now: so the line delay makes no difference, and a line that catches up shows
+        // what it would have shown.
+        let all_silent = present.iter().all(|(n, _)| self.sources[*n].is_silent(slot));
         self.leave(&gone);
+        if all_silent && !present.is_empty() {
+            self.slated();
+            return Scene::slate();
+        }
         let shown = chosen.into_iter().map(|n| present[n].1.clone()).collect();
         Scene { arrangement, shown }
     }
 
+    /// Of those with a picture: who has fallen silent leaves, if there is somebody else to see, and is back with its
+    /// next picture.
+    fn part(&mut self, slot: MediaTime, present: &mut Vec<(usize, Shown<P>)>) {
+        for (n, shown) in &*present {
+            let source = &mut self.sources[*n];
+            if shown.fresh && !source.is_silent(slot) {
+                source.presence = Presence::Here;
+            }
+        }
+        let is_company = |source: &Source<P>| {
+            let lately = source.heard.is_some_and(|heard| slot - heard <= COMPANY);
+            lately && source.goes_on() && source.presence == Presence::Here
+        };
+        if present.iter().any(|(n, _)| is_company(&self.sources[*n])) {
+            for (n, _) in &*present {
+                let source = &mut self.sources[*n];
+                if source.is_silent(slot) {
+                    source.presence = Presence::Away;
+                }
+            }
+        }
+        present.retain(|(n, _)| self.sources[*n].presence == Presence::Here);
+    }
+
     /// The slate took the scene: a picture whose track is over does not come back.
-    pub fn slated(&mut self) {
-        let gone: Vec<bool> = self.sources.iter().map(|source| source.track.is_none()).collect();
+    fn slated(&mut self) {
+        let gone: Vec<bool> = self.sources.iter().map(|source| !source.goes_on()).collect();
         self.leave(&gone);
         self.sources
             .iter_mut()
@@ -183,6 +240,22 @@ impl<P: Clone> Source<P> {
         })
     }
 
+    fn heard(&mut self, at: MediaTime) -> bool {
+        let is_news = self.heard < Some(at);
+        let returns = is_news && self.presence == Presence::Away;
+        if is_news {
+            self.heard = Some(at);
+        }
+        if returns {
+            self.presence = Presence::Returning;
+        }
+        returns
+    }
+
+    fn is_silent(&self, slot: MediaTime) -> bool {
+        self.heard.is_none_or(|heard| slot - heard > SILENCE)
+    }
+
     /// Whether it has more to show, or may have.
     fn goes_on(&self) -> bool {
         self.track.is_some() || self.pictures.is_waiting()
@@ -208,10 +281,16 @@ mod tests {
     fn cast(sources: &[(&str, i64)]) -> Cast<i64> {
         let mut cast = Cast::new(0, Span::from_ticks(SLOT / 4));
         for (track, (source, n)) in (1..).zip(sources) {
-            cast.begin(TrackId(track), &name(source), slot(0));
+            begin(&mut cast, track, source, slot(0));
             (0..*n).for_each(|n| cast.push(TrackId(track), slot(n), n));
         }
         cast
+    }
+
+    /// A track of a source that is heard from now on and for ten seconds.
+    fn begin(cast: &mut Cast<i64>, track: u32, source: &str, at: MediaTime) {
+        cast.begin(TrackId(track), &name(source), at);
+        cast.heard(&name(source), at + Span::from_millis(10_000));
     }
 
     fn shown(cast: &mut Cast<i64>, n: i64) -> Vec<(String, i64, bool)> {
@@ -267,9 +346,8 @@ mod tests {
         // And does not come back when the other goes, too.
         cast.end(TrackId(2));
         assert_eq!(shown(&mut cast, 8), [on("screen", 8, true)]);
-        assert_eq!(shown(&mut cast, 100), [on("screen", 8, false)], "until the slate");
-        cast.slated();
-        assert!(cast.take(slot(101)).is_slate());
+        assert_eq!(shown(&mut cast, 360), [on("screen", 8, false)], "until the slate");
+        assert!(cast.take(slot(361)).is_slate());
         assert!(cast.sources.is_empty());
     }
 
@@ -283,7 +361,7 @@ mod tests {
             shown(&mut cast, 50),
             [on("screen", 2, false), on("main", 2, false)]
         );
-        cast.begin(TrackId(3), &name("ada"), slot(51));
+        begin(&mut cast, 3, "ada", slot(51));
         assert_eq!(shown(&mut cast, 51).len(), 2, "nobody else has a picture yet");
         cast.push(TrackId(3), slot(52), 7);
         assert_eq!(shown(&mut cast, 52), [on("ada", 7, true)]);
@@ -294,7 +372,7 @@ mod tests {
         let mut cast = cast(&[("main", 3), ("screen", 9)]);
         assert_eq!(shown(&mut cast, 2).len(), 2);
         cast.end(TrackId(1));
-        cast.begin(TrackId(5), &name("main"), slot(3));
+        begin(&mut cast, 5, "main", slot(3));
         assert_eq!(shown(&mut cast, 3), [on("screen", 3, true), on("main", 2, false)]);
         cast.push(TrackId(1), slot(4), -1);
         assert_eq!(
@@ -307,7 +385,7 @@ mod tests {
         assert_eq!((scene.shown[1].track, scene.shown[1].picture), (TrackId(5), 55));
         assert_eq!(scene.shown[1].at, slot(5));
         // Told in the other order, as when somebody takes their own session over.
-        cast.begin(TrackId(6), &name("main"), slot(6));
+        begin(&mut cast, 6, "main", slot(6));
         cast.end(TrackId(5));
         cast.push(TrackId(6), slot(6), 66);
         assert_eq!(shown(&mut cast, 6)[1], on("main", 66, true));
@@ -318,7 +396,7 @@ mod tests {
         let mut cast = cast(&[("main", 0)]);
         for track in 10..20 {
             cast.end(TrackId(track - 1));
-            cast.begin(TrackId(track), &name(&format!("guest-{track}")), slot(0));
+            begin(&mut cast, track, &format!("guest-{track}"), slot(0));
             assert!(cast.take(slot(track.into())).is_slate());
         }
         cast.end(TrackId(1));

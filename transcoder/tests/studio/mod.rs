@@ -167,12 +167,15 @@ pub fn track_of(id: TrackId, codec: Codec, source: &str) -> Record {
     })
 }
 
-/// Sends each frame when it is captured, and says in between that it is alive.
+/// Sends each frame when it is captured, and says in between that all who send are alive.
 pub async fn publish(source: &Producer, timeline: Timeline, mut frames: Vec<Frame>) {
     frames.sort_by_key(|frame| frame.at);
     for frame in frames {
         tokio::time::sleep((timeline.wall(frame.at) - now()).to_duration()).await;
-        source.send(Record::Heard(timeline.at(now())));
+        let at = timeline.at(now());
+        for Track { source: name, .. } in source.tracks() {
+            source.send(Record::Heard { source: name, at });
+        }
         source.send(Record::Frame(frame));
     }
 }
