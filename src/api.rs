@@ -13,7 +13,8 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
+use ingest::Ingest;
 use serde::{Deserialize, Serialize};
 use timeline::BroadcastId;
 
@@ -23,6 +24,7 @@ use crate::broadcasts::{
 };
 use crate::guests::Arrivals;
 use crate::problem::Problem;
+use crate::sources::Withdrawn;
 
 /// A title and a few settings.
 const MAX_BODY: usize = 16 * 1024;
@@ -46,6 +48,8 @@ pub struct Api {
     pub defaults: Defaults,
     pub rooms: chat::Rooms,
     pub arrivals: Arc<Arrivals>,
+    /// Who publishes.
+    pub ingest: Ingest,
 }
 
 impl Api {
@@ -56,6 +60,10 @@ impl Api {
             .route("/api/v1/broadcasts/{id}/end", post(end))
             .route("/api/v1/broadcasts/{id}/guests", post(admit_guest))
             .route("/api/v1/broadcasts/{id}/cohosts", post(cohosts::invite))
+            .route(
+                "/api/v1/broadcasts/{id}/cohosts/{source}",
+                delete(cohosts::withdraw),
+            )
             .route(
                 "/api/v1/broadcasts/{id}/layout",
                 get(layout::read).put(layout::set),
@@ -85,10 +93,12 @@ impl Api {
     ) -> Result<Arc<Broadcast>, Problem> {
         let claims = self.claims(headers)?;
         let broadcast = self.find(id)?;
-        match roles.contains(&claims.role) && claims.covers(&broadcast.id) {
-            true => Ok(broadcast),
-            false => Err(Problem::new(StatusCode::FORBIDDEN, refusal)),
-        }
+        let why = match roles.contains(&claims.role) && claims.covers(&broadcast.id) {
+            true if broadcast.has_withdrawn(&claims) => Withdrawn.to_string(),
+            true => return Ok(broadcast),
+            false => refusal.to_owned(),
+        };
+        Err(Problem::new(StatusCode::FORBIDDEN, why))
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use ingest::Invitation;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use timeline::{BroadcastId, SourceName};
@@ -52,6 +53,8 @@ pub struct Grant {
     pub name: String,
     /// What a co-host publishes as; none of the others has one.
     pub source: Option<SourceName>,
+    /// Unix seconds that it is later than: what was issued up to then was taken back.
+    pub after: Option<i64>,
 }
 
 impl Grant {
@@ -61,6 +64,7 @@ impl Grant {
             role,
             name: name.into(),
             source: None,
+            after: None,
         }
     }
 }
@@ -82,6 +86,15 @@ pub struct Claims {
 }
 
 impl Claims {
+    /// By what a co-host publishes; nobody else is invited to.
+    pub fn invitation(&self) -> Option<Invitation> {
+        let source = self.source.clone().filter(|_| self.role == Role::Cohost)?;
+        Some(Invitation {
+            source,
+            issued: self.iat,
+        })
+    }
+
     /// Whether the token speaks for this broadcast. Only an operator's may leave the broadcast open.
     pub fn covers(&self, broadcast: &BroadcastId) -> bool {
         match &self.broadcast {
@@ -147,7 +160,7 @@ impl Auth {
             role: grant.role,
             broadcast: grant.broadcast,
             source: grant.source,
-            iat: now,
+            iat: grant.after.map_or(now, |after| now.max(after.saturating_add(1))),
             exp: now.saturating_add(ttl.as_secs().min(i64::MAX as u64) as i64),
         };
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
@@ -214,6 +227,7 @@ mod tests {
             role,
             name: "Ana".into(),
             source: None,
+            after: None,
         }
     }
 

@@ -3,7 +3,7 @@
 //! A broadcast's line moves only forward: waiting → live (the first publish) → ended. Who runs a live one is
 //! told through [`Opened`]; this file only keeps what is true.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +17,7 @@ use timeline::{
 };
 use tokio::sync::{mpsc, watch};
 
+use crate::auth::Claims;
 use crate::clock;
 use crate::sources::{OnAir, Sources, TooMany};
 
@@ -104,9 +105,12 @@ pub struct Facts {
     /// How the pictures of its sources share the canvas.
     #[serde(default)]
     pub layout: Layout,
-    /// The sources that were promised to co-hosts.
+    /// The sources that are promised to co-hosts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cohosts: Vec<SourceName>,
+    /// The sources that co-hosts were promised and then denied: tokens issued up to then (Unix seconds) are void.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub withdrawn: BTreeMap<SourceName, i64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -220,6 +224,7 @@ impl Broadcasts {
             duration: None,
             layout: Layout::default(),
             cohosts: Vec::new(),
+            withdrawn: BTreeMap::new(),
         };
         // A folder whose facts could not be read at start is left alone: its names must never mean other bytes.
         if self
@@ -301,7 +306,7 @@ impl Broadcast {
             chat_subtitles: facts.chat_subtitles,
             created: WallTime::from_unix_millis(facts.created),
             source: Mutex::default(),
-            sources: Mutex::new(Sources::of(facts.layout, facts.cohosts)),
+            sources: Mutex::new(Sources::of(facts.layout, facts.cohosts, facts.withdrawn)),
             saving: tokio::sync::Mutex::default(),
             ending: AtomicBool::new(line.is_ended()),
             line: watch::Sender::new(line),
@@ -335,6 +340,7 @@ impl Broadcast {
             duration,
             layout: sources.layout.clone(),
             cohosts: sources.cohosts.clone(),
+            withdrawn: sources.withdrawn.clone(),
         }
     }
 
@@ -425,6 +431,17 @@ impl Broadcast {
     /// A source for a co-host of this name.
     pub fn invite(&self, name: &str) -> Result<SourceName, TooMany> {
         self.sources().invite(name)
+    }
+
+    /// What co-hosts were given up to now to be this source is void.
+    pub fn withdraw(&self, source: &SourceName) -> Result<(), TooMany> {
+        self.sources().withdraw(source, clock::now().unix_millis() / 1000)
+    }
+
+    /// Whether this is the token of a co-host whose invitation was withdrawn since.
+    pub fn has_withdrawn(&self, claims: &Claims) -> bool {
+        let invitation = claims.invitation();
+        invitation.is_some_and(|invitation| self.sources().is_withdrawn(&invitation))
     }
 
     /// Who sends, and what.

@@ -152,6 +152,7 @@ impl Token {
                     role: self.role,
                     name,
                     source,
+                    after: None,
                 },
                 self.ttl
             )?

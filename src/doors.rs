@@ -10,6 +10,7 @@ use crate::auth::{Auth, Claims, Denied, Role};
 use crate::broadcasts::{Broadcast, Broadcasts, Defaults, Refused, Wanted};
 use crate::clock;
 use crate::owners::Owners;
+use crate::sources::Withdrawn;
 
 /// In the year 2255; `WallTime` ends a few years later.
 const LAST_SECOND: i64 = 9_000_000_000;
@@ -42,6 +43,9 @@ impl ingest::Door for Doors {
             return Err(ingest::Refusal::Forbidden(format!("this token is not for {id}")));
         }
         let source = source_of(&claims, source)?;
+        if self.has_withdrawn(id, &claims) {
+            return Err(ingest::Refusal::Forbidden(Withdrawn.to_string()));
+        }
         // Only a host's first publish makes the broadcast.
         if claims.role == Role::Cohost
             && self.broadcasts.get(id).is_none()
@@ -50,6 +54,7 @@ impl ingest::Door for Doors {
             return Err(ingest::Refusal::NotFound);
         }
         Ok(ingest::Grant {
+            invitation: claims.invitation(),
             person: claims.sub,
             name: claims.name,
             source,
@@ -77,6 +82,11 @@ impl ingest::Door for Doors {
         };
         if broadcast.is_ending() {
             return Err(ingest::Refusal::Ended);
+        }
+        // Since its token was looked at.
+        let invitation = grant.invitation.as_ref();
+        if invitation.is_some_and(|invitation| broadcast.sources().is_withdrawn(invitation)) {
+            return Err(ingest::Refusal::Forbidden(Withdrawn.to_string()));
         }
         broadcast.arrive();
         let (source, name) = (grant.source.clone(), grant.name.clone());
@@ -108,6 +118,11 @@ impl Doors {
         }
     }
 
+    fn has_withdrawn(&self, id: &BroadcastId, claims: &Claims) -> bool {
+        let broadcast = self.broadcasts.get(id);
+        broadcast.is_some_and(|broadcast| broadcast.has_withdrawn(claims))
+    }
+
     /// Who comes, and until when. A watcher without a token is a viewer: watching is open.
     fn person(
         &self,
@@ -121,6 +136,9 @@ impl Doors {
         };
         if !claims.covers(id) {
             return Err(chat::Refusal::Forbidden(format!("this token is not for {id}")));
+        }
+        if self.has_withdrawn(id, &claims) {
+            return Err(chat::Refusal::Forbidden(Withdrawn.to_string()));
         }
         let expires = WallTime::from_unix_millis(claims.exp.clamp(0, LAST_SECOND) * 1000);
         Ok((person(claims), Some(expires)))

@@ -137,6 +137,7 @@ impl Server {
             defaults,
             rooms: rooms.clone(),
             arrivals: Arc::default(),
+            ingest: ingest.clone(),
         };
 
         let ready = Arc::new(AtomicBool::new(true));

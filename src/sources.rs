@@ -1,9 +1,13 @@
 //! Who sends to a broadcast: the co-hosts that were invited, who is on air, and how their pictures share the canvas.
 
+use std::collections::BTreeMap;
+
+use ingest::Invitation;
 use serde::Serialize;
 use timeline::{Codec, Layout, MAX_PLACES, SourceName, Track, WallTime};
 
-/// Of all its life: more than anybody invites, and each is kept among the broadcast's facts.
+/// Of all its life, by the sources they were promised: more than anybody invites, and each is kept among the broadcast's
+/// facts.
 const MAX_COHOSTS: usize = 64;
 
 /// Leaves room for `-screen` and for the number that tells two Adas apart.
@@ -14,6 +18,8 @@ pub struct Sources {
     pub layout: Layout,
     /// The sources that are promised to somebody, so that no other gets the same.
     pub cohosts: Vec<SourceName>,
+    /// Of these sources, invitations that were issued up to then (Unix seconds) are void.
+    pub withdrawn: BTreeMap<SourceName, i64>,
     on_air: Vec<Arrival>,
     arrivals: u64,
 }
@@ -41,8 +47,14 @@ pub struct OnAir {
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("at most {MAX_COHOSTS} co-hosts are invited to a lecture")]
+#[error(
+    "at most {MAX_COHOSTS} co-hosts are invited to a lecture, those included whose invitation was withdrawn"
+)]
 pub struct TooMany;
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this invitation was withdrawn: ask the host for another link")]
+pub struct Withdrawn;
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadLayout {
@@ -81,19 +93,17 @@ pub fn cohost(name: SourceName) -> Result<SourceName, NotACohost> {
 }
 
 impl Sources {
-    pub fn of(layout: Layout, cohosts: Vec<SourceName>) -> Sources {
+    pub fn of(layout: Layout, cohosts: Vec<SourceName>, withdrawn: BTreeMap<SourceName, i64>) -> Sources {
         Sources {
             layout,
             cohosts,
+            withdrawn,
             ..Sources::default()
         }
     }
 
     /// The source of somebody of this name, who is to be a co-host. Nobody else has it, nor will.
     pub fn invite(&mut self, name: &str) -> Result<SourceName, TooMany> {
-        if self.cohosts.len() >= MAX_COHOSTS {
-            return Err(TooMany);
-        }
         let plain = plain(name);
         let numbered = (2..).map(|n| format!("{plain}-{n}").parse());
         let free = std::iter::once(plain.parse())
@@ -101,8 +111,37 @@ impl Sources {
             .filter_map(Result::ok)
             .find(|source| !self.is_taken(source));
         let source = free.unwrap_or_else(|| unreachable!("there is always a higher number"));
+        self.make_room(&source)?;
         self.cohosts.push(source.clone());
         Ok(source)
+    }
+
+    /// Invitations to be this source are void if they were issued up to now (Unix seconds). The source is free again.
+    pub fn withdraw(&mut self, source: &SourceName, now: i64) -> Result<(), TooMany> {
+        self.make_room(source)?;
+        self.cohosts.retain(|cohost| cohost != source);
+        // The next one is issued a second later at least: twice in one second voids that, too.
+        let after = self
+            .withdrawn
+            .get(source)
+            .map_or(now, |before| now.max(before.saturating_add(1)));
+        self.withdrawn.insert(source.clone(), after);
+        Ok(())
+    }
+
+    pub fn is_withdrawn(&self, Invitation { source, issued }: &Invitation) -> bool {
+        self.withdrawn.get(source).is_some_and(|until| issued <= until)
+    }
+
+    /// Whether one more source can be remembered, unless this one is.
+    fn make_room(&self, source: &SourceName) -> Result<(), TooMany> {
+        let withdrawn = self.withdrawn.keys();
+        let only_withdrawn = withdrawn.filter(|source| !self.cohosts.contains(source)).count();
+        let is_known = self.cohosts.contains(source) || self.withdrawn.contains_key(source);
+        match is_known || self.cohosts.len() + only_withdrawn < MAX_COHOSTS {
+            true => Ok(()),
+            false => Err(TooMany),
+        }
     }
 
     fn is_taken(&self, source: &SourceName) -> bool {
@@ -248,6 +287,42 @@ mod tests {
             sources.invite("Ada").unwrap();
         }
         assert_eq!(sources.invite("Ada"), Err(TooMany));
+    }
+
+    #[test]
+    fn what_was_withdrawn_is_void_and_its_name_is_free() {
+        let mut sources = Sources::default();
+        let ada = sources.invite("Ada").unwrap();
+        let issued = |source: &SourceName, issued| Invitation {
+            source: source.clone(),
+            issued,
+        };
+        let first = issued(&ada, 100);
+        assert!(!sources.is_withdrawn(&first));
+        sources.withdraw(&ada, 100).unwrap();
+        assert!(sources.is_withdrawn(&first));
+        assert!(!sources.is_withdrawn(&issued(&ada, 101)));
+        assert!(!sources.is_withdrawn(&issued(&source("bo"), 100)));
+        assert_eq!(sources.invite("Ada").unwrap(), ada);
+        // In the same second again: the new one was issued as of the next.
+        sources.withdraw(&ada, 100).unwrap();
+        assert!(sources.is_withdrawn(&issued(&ada, 101)));
+    }
+
+    #[test]
+    fn of_what_was_withdrawn_no_more_is_kept_than_of_what_was_promised() {
+        let mut sources = Sources::default();
+        let all: Vec<SourceName> = (0..MAX_COHOSTS).map(|_| sources.invite("Ada").unwrap()).collect();
+        for cohost in &all {
+            sources.withdraw(cohost, 100).unwrap();
+        }
+        assert_eq!(sources.withdraw(&source("eve"), 100), Err(TooMany));
+        assert_eq!(sources.invite("Eve"), Err(TooMany));
+        assert_eq!(
+            sources.invite("Ada").unwrap(),
+            all[0],
+            "a name that was promised before"
+        );
     }
 
     #[test]

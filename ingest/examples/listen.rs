@@ -38,6 +38,7 @@ impl Door for Open {
             person: token.into(),
             name: token.into(),
             source: source.cloned().unwrap_or_default(),
+            invitation: None,
         })
     }
 

@@ -36,6 +36,15 @@ pub struct Grant {
     /// For people to read.
     pub name: String,
     pub source: SourceName,
+    /// By what they come, if the door may take it back before it admits them. For the door alone.
+    pub invitation: Option<Invitation>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    pub source: SourceName,
+    /// Unix seconds.
+    pub issued: i64,
 }
 
 /// One publisher's time on air.

@@ -32,10 +32,10 @@ mod whip;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use timeline::BroadcastId;
+use timeline::{BroadcastId, SourceName};
 
 pub use config::{Config, Measure, RepairTime, SecondPublisher, Tcp};
-pub use door::{Door, Grant, Left, Publication, Refusal};
+pub use door::{Door, Grant, Invitation, Left, Publication, Refusal};
 pub use error::Error;
 pub use ice_servers::IceServer;
 
@@ -79,6 +79,15 @@ impl Ingest {
     /// Closes the broadcast's sessions, and waits until their frames are over.
     pub async fn end(&self, broadcast: &BroadcastId) {
         close(self.0.sessions.of(broadcast)).await;
+    }
+
+    /// Closes the sessions of one sender: those of this source and of its screen, on air or waiting. Who is being
+    /// negotiated with is for the door to refuse.
+    pub async fn dismiss(&self, broadcast: &BroadcastId, source: &SourceName) {
+        let mut sessions = self.0.sessions.of(broadcast);
+        let theirs = [source.clone(), source.screen()];
+        sessions.retain(|session| theirs.contains(&session.place.source));
+        close(sessions).await;
     }
 
     /// Closes every session and admits no more.

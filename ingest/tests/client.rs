@@ -68,6 +68,7 @@ impl Door for TwoTokens {
                 person: person.into(),
                 name: person.into(),
                 source: source.cloned().unwrap_or_default(),
+                invitation: None,
             }),
             _ => Err(Refusal::Unauthorized("that token is not this broadcast's".into())),
         }

@@ -40,6 +40,7 @@ const stageOf = (id) => {
   const known = stages.get(id) ?? {
     layout: { arrangement: 'picture-in-picture', sources: ['screen', 'main'] },
     on_air: id === 'topology' ? [] : [on('main', 'Prof. Okafor', 'h264', 'opus', 42), on('screen', 'Prof. Okafor', 'h264', null, 31), on('ada', 'Ada Lovelace', 'vp8', 'opus', 3)],
+    cohosts: id === 'topology' ? [] : ['ada', 'bo'],
   };
   stages.set(id, known);
   return known;
@@ -133,20 +134,27 @@ function file(response, root, path) {
   }
 }
 
-function direct(request, response, id, what) {
-  if (request.method === 'GET') return json(response, 200, stageOf(id));
+function direct(request, response, id, what, source) {
+  const stage = stageOf(id);
+  if (request.method === 'GET') return json(response, 200, stage);
+  if (request.method === 'DELETE') {
+    stage.cohosts = stage.cohosts.filter((cohost) => cohost !== source);
+    stage.on_air = stage.on_air.filter((one) => one.source !== source && one.source !== `${source}-screen`);
+    return json(response, 200, stage);
+  }
   let body = '';
   request.on('data', (chunk) => (body += chunk)).on('end', () => {
     const asked = JSON.parse(body);
-    if (what === 'layout') return json(response, 200, Object.assign(stageOf(id), { layout: asked }));
+    if (what === 'layout') return json(response, 200, Object.assign(stage, { layout: asked }));
     const invited = cohostToken(asked.name);
+    stage.cohosts.push(invited.source);
     json(response, 201, { ...invited, studio: `/studio/${id}#token=${invited.token}` });
   });
 }
 
 const server = createServer((request, response) => {
   const { pathname, searchParams } = new URL(request.url, 'http://mock');
-  const [, first, second, third, fourth, fifth] = pathname.split('/');
+  const [, first, second, third, fourth, fifth, sixth] = pathname.split('/');
   if (first === 'api') {
     if (!fourth) return json(response, 200, { broadcasts });
     const broadcast = broadcasts.find(({ id }) => id === fourth);
@@ -156,7 +164,7 @@ const server = createServer((request, response) => {
       request.on('data', (chunk) => (body += chunk)).on('end', () => json(response, 201, { token: `participant.${JSON.parse(body).name}`, name: JSON.parse(body).name }));
       return;
     }
-    if (fifth === 'layout' || fifth === 'cohosts') return direct(request, response, fourth, fifth);
+    if (fifth === 'layout' || fifth === 'cohosts') return direct(request, response, fourth, fifth, sixth);
     if (fifth === 'room') return manage(request, response, rooms.get(fourth), pathname.split('/').slice(6));
     if (fifth === 'end') {
       Object.assign(broadcast, { state: 'ended', duration: (Date.now() - origin) * 90 });

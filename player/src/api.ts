@@ -1,6 +1,6 @@
 /** Lectern's REST interface, as far as these pages need it. */
 import { parseChunk, parseIndex, parsePage, type Attached, type Page, type ReplayChunk, type ReplayIndex } from './core/wire';
-import type { Layout, Stage } from './core/stage';
+import type { Invited, Layout, Stage } from './core/stage';
 import type { Ticks, WallMs } from './core/time';
 
 export interface Broadcast {
@@ -75,9 +75,12 @@ export const readStage = async (id: string, token: string): Promise<Stage> => (a
 export const arrange = async (id: string, layout: Layout, token: string): Promise<Stage> =>
   (await json(`${API}/${id}/layout`, { method: 'PUT', ...sent(layout, token) })) as Stage;
 
-/** A co-host: the link to their own studio, as a path of this server. */
-export const inviteCohost = async (id: string, name: string, token: string): Promise<{ name: string; source: string; studio: string }> =>
-  (await json(`${API}/${id}/cohosts`, { method: 'POST', ...sent({ name }, token) })) as { name: string; source: string; studio: string };
+export const inviteCohost = async (id: string, name: string, token: string): Promise<Invited> =>
+  (await json(`${API}/${id}/cohosts`, { method: 'POST', ...sent({ name }, token) })) as Invited;
+
+/** They go off air, and their link is void. */
+export const withdrawCohost = async (id: string, source: string, token: string): Promise<Stage> =>
+  (await json(`${API}/${id}/cohosts/${encodeURIComponent(source)}`, { method: 'DELETE', headers: bearer(token) })) as Stage;
 
 export async function readMessages(room: string, from: number, to: number, token: string | undefined): Promise<Page> {
   return parsePage(await json(`${room}/messages?from=${from}&to=${to}`, { headers: bearer(token) }), { from, to });

@@ -26,7 +26,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-const stage = (layout: Layout): Stage => ({ layout, on_air: [] });
+const stage = (layout: Layout): Stage => ({ layout, on_air: [], cohosts: [] });
 
 async function answer(index: number, status: number, body: unknown): Promise<void> {
   requests[index]?.answer(status, body);
@@ -95,4 +95,14 @@ test('a server that is away is asked again', async () => {
   await vi.advanceTimersByTimeAsync(1_000);
   await answer(1, 200, stage(AUTO));
   expect([follower.problem, follower.stage?.layout]).toEqual([null, AUTO]);
+});
+
+test('who is no longer invited is gone once the server says so', async () => {
+  void follower.follow();
+  await answer(0, 200, { ...stage(AUTO), cohosts: ['ada', 'bo'] });
+  void follower.withdraw('ada');
+  await vi.advanceTimersByTimeAsync(0);
+  expect([requests[1]?.method, requests[1]?.headers, follower.asking, follower.stage?.cohosts]).toEqual(['DELETE', { Authorization: 'Bearer secret' }, true, ['ada', 'bo']]);
+  await answer(1, 200, { ...stage(AUTO), cohosts: ['bo'] });
+  expect([follower.asking, follower.stage?.cohosts]).toEqual([false, ['bo']]);
 });

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { choices, inCorner, screenOf, swapped, type Layout, type Source, type Stage } from '../src/core/stage';
+import { choices, cohosts, inCorner, screenOf, swapped, type Layout, type Source, type Stage } from '../src/core/stage';
 
 const source = (name: string, video: string | null = 'h264'): Source => ({ source: name, name: name.toUpperCase(), video, audio: null, since: null });
 const AUTO: Layout = { arrangement: 'auto', sources: [] };
-const stage = (sources: string[], layout = AUTO): Stage => ({ layout, on_air: sources.map((name) => source(name)) });
+const stage = (sources: string[], layout = AUTO): Stage => ({ layout, on_air: sources.map((name) => source(name)), cohosts: [] });
 const of = (id: string, on: Stage) => choices(on).find((choice) => choice.id === id);
 const corner = (sources: string[]): Layout => ({ arrangement: 'picture-in-picture', sources });
 
@@ -28,7 +28,7 @@ test.each([
 });
 
 test('a source without a picture is in no layout', () => {
-  const on: Stage = { layout: AUTO, on_air: [source('main'), source('screen', null)] };
+  const on: Stage = { layout: AUTO, on_air: [source('main'), source('screen', null)], cohosts: [] };
   expect(of('screen', on)?.layout.sources).toEqual(['screen']);
   expect(swapped({ ...on, layout: { arrangement: 'side-by-side', sources: [] } })).toBeNull();
 });
@@ -59,4 +59,18 @@ test('whoever is put in the corner leaves the large picture to another', () => {
 
 test('screens are called as the server calls them', () => {
   expect([screenOf('main'), screenOf('ada'), screenOf('a'.repeat(32))]).toEqual(['screen', 'ada-screen', `${'a'.repeat(25)}-screen`]);
+});
+
+test('co-hosts are those whom the server tells of, and whom it was just asked to invite', () => {
+  const on: Stage = { ...stage(['main', 'ada']), cohosts: ['ada', 'bo'] };
+  const invited = [
+    { source: 'bo', name: 'Bo', studio: '/studio/algebra#token=b' },
+    { source: 'cy', name: 'Cy', studio: '/studio/algebra#token=c' },
+  ];
+  expect(cohosts(on, invited)).toEqual([
+    { source: 'ada', name: on.on_air[1]?.name ?? 'ada', onAir: true, studio: null },
+    { source: 'bo', name: 'Bo', onAir: false, studio: '/studio/algebra#token=b' },
+    { source: 'cy', name: 'Cy', onAir: false, studio: '/studio/algebra#token=c' },
+  ]);
+  expect(cohosts({ ...stage(['bo-screen']), cohosts: ['bo'] }, [])[0]?.onAir).toBe(true);
 });

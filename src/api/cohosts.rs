@@ -10,7 +10,9 @@ use timeline::SourceName;
 
 use crate::auth::{Grant, Role};
 use crate::problem::Problem;
+use crate::sources;
 
+use super::layout::stage;
 use super::{Api, DIRECTORS, bad_name, fresh, is_name, issue, malformed};
 
 #[derive(Deserialize)]
@@ -54,6 +56,7 @@ pub(super) async fn invite(
         .await
         .map_err(|e| Problem::new(StatusCode::SERVICE_UNAVAILABLE, e.to_string()))?;
     let mut grant = Grant::new(&broadcast.id, Role::Cohost, name);
+    grant.after = broadcast.sources().withdrawn.get(&source).copied();
     grant.source = Some(source.clone());
     let token = issue(&api, grant)?;
     let invited = Invited {
@@ -63,4 +66,34 @@ pub(super) async fn invite(
         token,
     };
     Ok((StatusCode::CREATED, fresh(), Json(invited)))
+}
+
+/// What is on air from it ends, and its tokens are void. The answer is who is left.
+pub(super) async fn withdraw(
+    State(api): State<Api>,
+    Path((id, source)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Problem> {
+    let refusal = "only the host or an operator withdraws an invitation";
+    let broadcast = api.find_as(DIRECTORS, refusal, &id, &headers)?;
+    let source: SourceName = source.parse().map_err(|bad| no_cohost(&bad))?;
+    let source = sources::cohost(source).map_err(|bad| no_cohost(&bad))?;
+    if broadcast.is_ending() {
+        return Err(Problem::new(StatusCode::GONE, "the broadcast has ended"));
+    }
+    broadcast
+        .withdraw(&source)
+        .map_err(|full| Problem::new(StatusCode::CONFLICT, full.to_string()))?;
+    tracing::info!(broadcast = %broadcast.id, %source, "an invitation was withdrawn");
+    api.ingest.dismiss(&broadcast.id, &source).await;
+    // It holds, but not beyond a restart.
+    api.broadcasts
+        .save(&broadcast)
+        .await
+        .map_err(|e| Problem::new(StatusCode::SERVICE_UNAVAILABLE, e.to_string()))?;
+    Ok((fresh(), Json(stage(&broadcast))))
+}
+
+fn no_cohost(why: &dyn std::error::Error) -> Problem {
+    Problem::not_found(format!("no co-host is called that: {why}"))
 }

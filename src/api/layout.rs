@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use serde::Serialize;
-use timeline::Layout;
+use timeline::{Layout, SourceName};
 
 use crate::auth::Role;
 use crate::broadcasts::Broadcast;
@@ -23,12 +23,15 @@ pub(super) struct Stage {
     layout: Layout,
     /// In the order in which they came.
     on_air: Vec<OnAir>,
+    /// The sources that co-hosts are invited to be, on air or not.
+    cohosts: Vec<SourceName>,
 }
 
-fn stage(broadcast: &Broadcast) -> Stage {
+pub(super) fn stage(broadcast: &Broadcast) -> Stage {
     Stage {
         layout: broadcast.layout(),
         on_air: broadcast.on_air(),
+        cohosts: broadcast.sources().cohosts.clone(),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{clock, config};
 
 struct World {
     api: Api,
+    doors: Arc<Doors>,
     broadcast: Arc<Broadcast>,
     openings: tokio::sync::mpsc::UnboundedReceiver<Opened>,
     data: tempfile::TempDir,
@@ -37,8 +38,14 @@ impl World {
             defaults,
             owners: None,
         });
+        let ingest = ingest::Config {
+            udp: vec![(std::net::Ipv4Addr::LOCALHOST, 0).into()],
+            tcp: ingest::Tcp::Beside(false),
+            ..ingest::Config::default()
+        };
+        let ingest = Ingest::bind(ingest, doors.clone()).await.unwrap();
         let record = data.path().join("rooms.db");
-        let rooms = chat::Rooms::open(chat::Config::default(), &record, archive, doors)
+        let rooms = chat::Rooms::open(chat::Config::default(), &record, archive, doors.clone())
             .await
             .unwrap();
         let wanted = Wanted {
@@ -56,9 +63,11 @@ impl World {
             defaults,
             rooms,
             arrivals: Arc::default(),
+            ingest,
         };
         World {
             api,
+            doors,
             broadcast,
             openings,
             data,
@@ -97,7 +106,7 @@ async fn the_host_arranges_the_pictures_and_everybody_with_a_studio_sees_it() {
     let mut world = World::open().await;
     let host = world.token("algebra", Role::Host);
     let answer = world.ask("PUT", "algebra/layout", &host, solo("screen")).await;
-    let stage = json!({ "layout": solo("screen"), "on_air": [] });
+    let stage = json!({ "layout": solo("screen"), "on_air": [], "cohosts": [] });
     assert_eq!(answer, (200, stage.clone()));
     for role in [Role::Host, Role::Cohost, Role::Moderator, Role::Operator] {
         let token = world.token("algebra", role);
@@ -130,6 +139,10 @@ async fn nobody_else_arranges_invites_or_looks() {
         let (status, _) = world.ask("PUT", "algebra/layout", &token, solo("main")).await;
         assert_eq!(status, 403, "{role}");
         let (status, _) = world.ask("POST", "algebra/cohosts", &token, name()).await;
+        assert_eq!(status, 403, "{role}");
+        let (status, _) = world
+            .ask("DELETE", "algebra/cohosts/ada", &token, Value::Null)
+            .await;
         assert_eq!(status, 403, "{role}");
         let (status, _) = world.ask("POST", "algebra/end", &token, Value::Null).await;
         assert_eq!(status, 403, "{role}");
@@ -193,6 +206,10 @@ async fn after_the_end_nothing_is_arranged_and_nobody_invited() {
         .ask("POST", "algebra/cohosts", &host, json!({ "name": "Ada" }))
         .await;
     assert_eq!(status, 410);
+    let (status, _) = world
+        .ask("DELETE", "algebra/cohosts/ada", &host, Value::Null)
+        .await;
+    assert_eq!(status, 410);
 }
 
 #[tokio::test]
@@ -216,6 +233,88 @@ async fn a_co_host_gets_a_studio_of_their_own() {
     for bad in ["", "  ", "a\nb"] {
         assert_eq!(invite(bad).await.0, 400, "{bad:?}");
     }
+}
+
+#[tokio::test]
+async fn an_invitation_that_is_withdrawn_opens_nothing_and_another_does() {
+    use chat::Gate;
+    use ingest::Door;
+    let world = World::open().await;
+    let host = world.token("algebra", Role::Host);
+    let invite = async || {
+        let (status, invited) = world
+            .ask("POST", "algebra/cohosts", &host, json!({ "name": "Ada" }))
+            .await;
+        assert_eq!((status, invited["source"].as_str()), (201, Some("ada")));
+        invited["token"].as_str().unwrap().to_owned()
+    };
+    let id = world.broadcast.id.clone();
+    let publishes = async |token: &str| world.doors.authorize(&id, Some(token), None).await;
+    let void = ingest::Refusal::Forbidden(Withdrawn.to_string());
+
+    let mut tokens = vec![invite().await];
+    // All of it in one second: each link is void from its own withdrawal on, and not from one before.
+    for _ in 0..3 {
+        let token = tokens.last().unwrap();
+        let grant = publishes(token).await.unwrap();
+        assert_eq!(grant.source.as_str(), "ada");
+        let (status, stage) = world.ask("GET", "algebra/layout", token, Value::Null).await;
+        assert_eq!((status, &stage["cohosts"]), (200, &json!(["ada"])));
+
+        let (status, stage) = world
+            .ask("DELETE", "algebra/cohosts/ada", &host, Value::Null)
+            .await;
+        assert_eq!((status, &stage["cohosts"]), (200, &json!([])));
+        // One that was let in at the door before, and stands between it and the air.
+        let admitted = world.doors.admit(&id, &grant).await;
+        assert_eq!(admitted.err(), Some(void.clone()));
+        for token in &tokens {
+            assert_eq!(publishes(token).await, Err(void.clone()));
+            let (status, problem) = world.ask("GET", "algebra/layout", token, Value::Null).await;
+            assert_eq!((status, &problem["detail"]), (403, &json!(Withdrawn.to_string())));
+            let room = world.doors.enter(&id, Some(token)).await;
+            assert!(matches!(room, Err(chat::Refusal::Forbidden(_))));
+        }
+        tokens.push(invite().await);
+    }
+    // A host is nobody's guest, whatever they publish as.
+    let wanted = "ada".parse().unwrap();
+    assert!(
+        world
+            .doors
+            .authorize(&id, Some(&host), Some(&wanted))
+            .await
+            .is_ok()
+    );
+
+    let archive = Arc::new(packager::archive::Disk::open(world.data.path().join("media")).unwrap());
+    let (again, _openings) = Broadcasts::open(archive).await.unwrap();
+    let again = again.get(&id).unwrap();
+    let void: Vec<bool> = tokens
+        .iter()
+        .map(|token| again.has_withdrawn(&world.api.auth.verify(Some(token)).unwrap()))
+        .collect();
+    assert_eq!(void, [true, true, true, false], "after a restart");
+}
+
+#[tokio::test]
+async fn only_what_a_co_host_may_be_is_withdrawn() {
+    let world = World::open().await;
+    let host = world.token("algebra", Role::Host);
+    for nobody in ["main", "screen", "ada-screen", "Ada%20L"] {
+        let path = format!("algebra/cohosts/{nobody}");
+        let (status, problem) = world.ask("DELETE", &path, &host, Value::Null).await;
+        assert_eq!(status, 404, "{nobody}");
+        assert!(problem["detail"].is_string(), "{nobody}");
+    }
+    // A token of the command line names a source that nobody was promised.
+    let bo = world.token("algebra", Role::Cohost);
+    let (status, _) = world
+        .ask("DELETE", "algebra/cohosts/ada", &host, Value::Null)
+        .await;
+    assert_eq!(status, 200);
+    let (status, _) = world.ask("GET", "algebra/layout", &bo, Value::Null).await;
+    assert_eq!(status, 403);
 }
 
 #[test]

@@ -288,6 +288,41 @@ describe('a co-host', () => {
     await assert.rejects(lectern.token(ID, 'cohost', { name: 'Bo', source: 'main' }));
   });
 
+  test('whose invitation is withdrawn is off air at once, and their link opens nothing', ONE, async () => {
+    await host.page.getByRole('button', { name: 'Withdraw the invitation of Ada Lovelace' }).click();
+    const sure = host.page.getByRole('group', { name: 'Withdraw the invitation of Ada Lovelace' });
+    await sure.getByText('Ada Lovelace goes off air at once').waitFor();
+    await until('who has no mouse can go on', () => sure.getByRole('button', { name: 'Keep' }).evaluate((button) => button.matches(':focus')));
+    await look(host, 'host-withdraw');
+    await host.page.setViewportSize(PHONE.viewport);
+    await look(host, 'host-withdraw-phone');
+    await host.page.setViewportSize({ width: 1280, height: 800 });
+    await sure.getByRole('button', { name: 'Withdraw', exact: true }).click();
+    await comes('main picture+sound', 'screen picture+sound');
+    assert.deepEqual((await stage()).cohosts, []);
+    await until('the page shows no link of theirs', async () => (await host.page.locator('lectern-cohosts li').count()) === 0);
+    await ada.page.locator('lectern-studio').getByRole('alert').getByText('this invitation was withdrawn').waitFor({ timeout: 60_000 });
+    await ada.says('Off air');
+    const headers = { 'Content-Type': 'application/sdp', Authorization: `Bearer ${new URL(link).hash.split('token=')[1]}` };
+    const refused = await lectern.get(`/whip/${ID}`, { method: 'POST', headers, body: 'no offer' });
+    assert.equal(refused.status, 403);
+    assert.match((await refused.json()).detail, /withdrawn/);
+    await ada.close();
+  });
+
+  test('who is invited anew is on air again, by another link', ONE, async () => {
+    await host.page.locator('lectern-invite').getByLabel('Name of a co-host').fill('Ada Lovelace');
+    await host.page.keyboard.press('Enter');
+    const field = host.page.locator('lectern-invite').getByLabel('Link for Ada Lovelace', { exact: true });
+    await field.waitFor();
+    assert.notEqual(await field.inputValue(), link);
+    ada = await Studio.at(browser, 'studio-sources-cohost-again', await field.inputValue());
+    await ada.button('Camera').first().click();
+    await seen(ada, 'camera');
+    await ada.button('Go on air').click();
+    await comes('main picture+sound', 'screen picture+sound', 'ada-lovelace picture+sound');
+  });
+
   test('leaves; the lecture goes on', ONE, async () => {
     await ada.button('Stop').click();
     await ada.says('Off air');

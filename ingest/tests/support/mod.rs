@@ -46,6 +46,7 @@ impl Door for TestDoor {
                 person: person.into(),
                 name: person.into(),
                 source: source.cloned().unwrap_or_default(),
+                invitation: None,
             }),
             Some("other") => Err(Refusal::Forbidden("this token is for another broadcast".into())),
             _ => Err(Refusal::Unauthorized("a token is needed".into())),

@@ -20,6 +20,24 @@ export interface Source {
 export interface Stage {
   layout: Layout;
   on_air: Source[];
+  /** The sources that co-hosts are invited to be, on air or not. */
+  cohosts: string[];
+}
+
+/** Somebody who was invited from this page. */
+export interface Invited {
+  source: string;
+  name: string;
+  /** Their studio, as a path of the server. */
+  studio: string;
+}
+
+export interface Cohost {
+  source: string;
+  name: string;
+  onAir: boolean;
+  /** Null where another page made it: nobody but the bearer has it. */
+  studio: string | null;
 }
 
 export const MAIN = 'main';
@@ -59,6 +77,16 @@ export function inCorner(source: string, { layout, on_air }: Stage): Layout {
   const now = layout.arrangement === 'picture-in-picture' ? layout.sources : pair(on_air);
   const large = [...now, ...senders(on_air)].find((other) => other !== source) ?? MAIN;
   return { arrangement: 'picture-in-picture', sources: [large, source] };
+}
+
+/** Everybody who is invited, with the links of those who were from here. */
+export function cohosts({ cohosts, on_air }: Stage, invited: readonly Invited[]): Cohost[] {
+  const here = new Map(invited.map((one) => [one.source, one]));
+  return [...new Set([...cohosts, ...here.keys()])].map((source) => {
+    const sends = on_air.filter((one) => one.source === source || one.source === screenOf(source));
+    const link = here.get(source);
+    return { source, name: link?.name ?? sends[0]?.name ?? source, onAir: sends.length > 0, studio: link?.studio ?? null };
+  });
 }
 
 /** The same pictures, the other way round; null where there is no other way. */

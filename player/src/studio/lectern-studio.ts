@@ -1,6 +1,6 @@
 /** `<lectern-studio>`: what the lecturer's page does: choose, see, go on air, arrange, and end. A co-host's is a part of it. */
 import { LitElement, html, nothing, type PropertyValues, type TemplateResult } from 'lit';
-import { endBroadcast, type Broadcast } from '../api';
+import type { Broadcast } from '../api';
 import { bitrate, latency } from '../core/format';
 import { MAIN, screenOf, type Layout } from '../core/stage';
 import type { Upstream } from '../core/upstream';
@@ -9,6 +9,7 @@ import { baseStyles, sheet } from '../style/shared';
 import { Air, type AirState, type Sending } from './air';
 import { Capture } from './capture';
 import './copy-field';
+import './end-lecture';
 import './invite';
 import './layout-bar';
 import css from './lectern-studio.css?inline';
@@ -34,8 +35,6 @@ export class LecternStudio extends LitElement {
   /** Which meter listens to what. */
   #heard: { sound: MediaStreamTrack | null; meter: Element | null } = { sound: null, meter: null };
   #silent = false;
-  #problem = '';
-  #ending = false;
 
   constructor() {
     super();
@@ -55,6 +54,8 @@ export class LecternStudio extends LitElement {
     this.air = new Air(`/whip/${id}`, this.token, this.source ?? MAIN, this.capture, this.screen);
     this.#follower = new StageFollower(id, this.token);
     for (const told of [this.air, this.#follower]) told.addEventListener('change', () => this.requestUpdate());
+    // Whose invitation was withdrawn is off air already; their page need not find that out from the network.
+    this.#follower.addEventListener('change', () => this.#follower?.problem?.status === 403 && void this.air?.stop());
     void this.#follower.follow();
   }
 
@@ -82,7 +83,6 @@ export class LecternStudio extends LitElement {
       ${this.#devices()}
       <section class="card"><lectern-monitor .broadcast=${this.broadcast} ?opened=${!host}></lectern-monitor></section>
       ${host ? this.#links(this.broadcast) : this.#ownLinks(this.broadcast)}
-      ${host ? this.#endDialog() : nothing}
     `;
   }
 
@@ -208,8 +208,10 @@ export class LecternStudio extends LitElement {
   }
 
   #problems() {
-    const said = [this.capture.problem, this.screen.problem, this.#problem, this.#follower?.problem?.message ?? ''].filter(Boolean);
-    return html`${said.map((words) => html`<p class="notice bad" role="alert">${words}</p>`)} ${this.air?.all.map((sending) => this.#refused(sending))}`;
+    const said = [this.capture.problem, this.screen.problem, this.#follower?.problem?.message ?? ''].filter(Boolean);
+    // Who may not even look may not send: that is one thing to say.
+    const more = this.air?.all.filter(({ publisher }) => !said.includes(publisher.problem?.message ?? ''));
+    return html`${said.map((words) => html`<p class="notice bad" role="alert">${words}</p>`)} ${more?.map((sending) => this.#refused(sending))}`;
   }
 
   #refused({ kind, publisher }: Sending) {
@@ -232,7 +234,8 @@ export class LecternStudio extends LitElement {
         <lectern-layout-bar .stage=${stage} .asking=${this.#follower?.asking ?? false} @arrange=${ask}></lectern-layout-bar></section>` : nothing}
       <section class="card" aria-labelledby="people-title"><h2 id="people-title">Who is on air</h2>
         <lectern-on-air-list .stage=${stage} .own=${[own, screenOf(own)]} .directs=${host} @arrange=${ask}></lectern-on-air-list>
-        ${host ? html`<details><summary>Invite a co-host</summary><lectern-invite .broadcast=${id} .token=${token}></lectern-invite></details>` : nothing}
+        ${host ? html`<details><summary>Invite a co-host</summary><lectern-invite .broadcast=${id} .token=${token} .stage=${stage} ?busy=${this.#follower?.asking ?? false}
+          @withdraw=${(event: CustomEvent<string>) => void this.#follower?.withdraw(event.detail)}></lectern-invite></details>` : nothing}
       </section>`;
   }
 
@@ -244,7 +247,7 @@ export class LecternStudio extends LitElement {
       <lectern-copy-field label="Watch page" .value=${`${location.origin}/watch/${id}`}></lectern-copy-field>
       <p><a href="/watch/${id}" target="_blank" rel="noopener">Open the watch page</a></p>
       ${this.#obs(id)}
-      <button class="button end" ?disabled=${!this.token} @click=${() => this.#dialog?.showModal()}>End the lecture…</button>
+      <lectern-end-lecture .broadcast=${id} .token=${this.token} @ended=${() => this.#ended()}></lectern-end-lecture>
     </section>`;
   }
 
@@ -261,37 +264,9 @@ export class LecternStudio extends LitElement {
     </details>`;
   }
 
-  #endDialog() {
-    return html`<dialog aria-labelledby="end-title">
-      <h2 id="end-title">End the lecture?</h2>
-      <p>The broadcast ends for everybody and becomes a recording. It cannot go on air again.</p>
-      <form method="dialog">
-        <button class="button" value="no" autofocus>Keep it running</button>
-        <button class="button live" value="yes" ?disabled=${this.#ending} @click=${(event: Event) => void this.#end(event)}>End the lecture</button>
-      </form>
-    </dialog>`;
-  }
-
-  get #dialog(): HTMLDialogElement | null {
-    return this.renderRoot.querySelector('dialog');
-  }
-
-  async #end(event: Event): Promise<void> {
-    event.preventDefault();
-    if (!this.broadcast || !this.token || this.#ending) return;
-    this.#ending = true;
-    this.requestUpdate();
-    try {
-      await endBroadcast(this.broadcast.id, this.token);
-      this.#switchOff();
-      this.#problem = '';
-      this.dispatchEvent(new Event('ended'));
-    } catch (error) {
-      this.#problem = `The lecture could not be ended. ${error instanceof Error ? error.message : ''}`;
-    }
-    this.#ending = false;
-    this.#dialog?.close();
-    this.requestUpdate();
+  #ended(): void {
+    this.#switchOff();
+    this.dispatchEvent(new Event('ended'));
   }
 
   #over({ id }: Broadcast) {

@@ -1,5 +1,5 @@
-/** Keeps what the server says of the sources on air and of the layout, and asks it for another one. */
-import { Problem, arrange, readStage } from '../api';
+/** Keeps what the server says of the sources on air, of the layout and of who is invited, and asks it for something else. */
+import { Problem, arrange, readStage, withdrawCohost } from '../api';
 import { Backoff } from '../core/backoff';
 import type { Layout, Stage } from '../core/stage';
 
@@ -12,11 +12,11 @@ export class StageFollower extends EventTarget {
   /** Null before the first answer. */
   stage: Stage | null = null;
   problem: Problem | null = null;
-  /** A layout was asked for, and is not answered yet. */
+  /** Something was asked for, and is not answered yet. */
   asking = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #backoff = new Backoff(1_000, 15_000);
-  /** How many layouts were asked for: what was read before an answer does not know of it. */
+  /** How often something was asked for: what was read before an answer does not know of it. */
   #asked = 0;
   #stopped = false;
 
@@ -40,12 +40,21 @@ export class StageFollower extends EventTarget {
   }
 
   async arrange(layout: Layout): Promise<void> {
+    return this.#ask(() => arrange(this.id, layout, this.token));
+  }
+
+  /** This co-host goes off air, and their link is void. */
+  async withdraw(source: string): Promise<void> {
+    return this.#ask(() => withdrawCohost(this.id, source, this.token));
+  }
+
+  async #ask(another: () => Promise<Stage>): Promise<void> {
     this.#asked += 1;
     const request = this.#asked;
     this.asking = true;
     this.#changed();
     try {
-      const stage = await arrange(this.id, layout, this.token);
+      const stage = await another();
       // Of two that were asked for at once the last one holds.
       if (request === this.#asked) [this.stage, this.problem] = [stage, null];
     } catch (error) {

@@ -188,6 +188,7 @@ impl ingest::Door for Open {
             person: "anyone".into(),
             name: "Anyone".into(),
             source: source.cloned().unwrap_or_default(),
+            invitation: None,
         })
     }
 
