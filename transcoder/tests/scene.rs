@@ -11,7 +11,8 @@ use std::path::Path;
 use studio::{Recording, job, noting_pids, pictures, pids, publish, sound_of, track_of};
 use timeline::feed::{Consumer, Policy, Producer, Record};
 use timeline::{Arrangement, Codec, Frame, Layout, MediaTime, Span, Timeline, TrackId};
-use transcoder::{Config, Rung};
+use tokio::task::JoinHandle;
+use transcoder::{Config, Job, Rung};
 
 const MAIN: TrackId = TrackId(1);
 const SCREEN: TrackId = TrackId(2);
@@ -39,6 +40,45 @@ fn config(program: &Path) -> Config {
 
 fn child() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_transcode-child"))
+}
+
+/// Several sources and their line.
+struct Lecture {
+    source: Producer,
+    run: JoinHandle<Result<(), transcoder::Error>>,
+    recording: JoinHandle<Recording>,
+}
+
+impl Lecture {
+    /// It begins with these announcements. Beside it comes a look at its line.
+    fn begin(config: Config, job: Job, announcements: &[Record]) -> (Self, Consumer) {
+        let (source, line) = (Producer::new(), Producer::new());
+        let (recording, tap) = (Recording::of(&line), line.subscribe(Policy::Tap));
+        for announcement in announcements {
+            source.send(announcement.clone());
+        }
+        let run = tokio::spawn(transcoder::run(config, job, source.subscribe(Policy::Line), line));
+        let lecture = Lecture {
+            source,
+            run,
+            recording,
+        };
+        (lecture, tap)
+    }
+
+    /// What was on its line, this slot the last.
+    async fn end(self, last: i64) -> Recording {
+        self.source.send(Record::End(slot(last)));
+        self.run.await.unwrap().unwrap();
+        self.recording.await.unwrap()
+    }
+}
+
+fn camera_and_screen() -> [Record; 2] {
+    [
+        track_of(MAIN, Codec::H264, "main"),
+        track_of(SCREEN, Codec::Vp8, "screen"),
+    ]
 }
 
 /// The clock on the screen is that of another hour, so that nobody takes it for the camera's.
@@ -163,21 +203,18 @@ async fn the_layout_is_switched_at_a_slot_and_every_picture_is_of_its_time() {
         screen(SCREEN, Codec::Vp8, timeline, 0, 160),
     ]
     .concat();
-    let (source, line) = (Producer::new(), Producer::new());
-    let (recording, tap) = (Recording::of(&line), line.subscribe(Policy::Tap));
-    source.send(track_of(MAIN, Codec::H264, "main"));
-    source.send(track_of(SCREEN, Codec::Vp8, "screen"));
-    let run = tokio::spawn(transcoder::run(config, job, source.subscribe(Policy::Line), line));
+    let (lecture, tap) = Lecture::begin(config, job, &camera_and_screen());
 
     let switches = vec![
         (35, layout(Arrangement::Solo, &["main"])),
         (75, layout(Arrangement::SideBySide, &["screen", "main"])),
         (115, layout(Arrangement::Solo, &["screen"])),
     ];
-    tokio::join!(publish(&source, timeline, frames), direct(&source, tap, switches));
-    source.send(Record::End(slot(159)));
-    run.await.unwrap().unwrap();
-    let recording = recording.await.unwrap();
+    tokio::join!(
+        publish(&lecture.source, timeline, frames),
+        direct(&lecture.source, tap, switches)
+    );
+    let recording = lecture.end(159).await;
 
     assert_eq!(recording.assert_unbroken(grid), (160, vec![]));
     let shows = shows(&recording, timeline);
@@ -209,11 +246,7 @@ async fn a_source_ends_returns_and_stalls_and_the_other_does_not_notice() {
         screen(again, Codec::H264, timeline, 90, 30),
     ]
     .concat();
-    let (source, line) = (Producer::new(), Producer::new());
-    let (recording, tap) = (Recording::of(&line), line.subscribe(Policy::Tap));
-    source.send(track_of(MAIN, Codec::H264, "main"));
-    source.send(track_of(SCREEN, Codec::Vp8, "screen"));
-    let run = tokio::spawn(transcoder::run(config, job, source.subscribe(Policy::Line), line));
+    let (lecture, tap) = Lecture::begin(config, job, &camera_and_screen());
 
     let events = vec![
         (45, Record::TrackEnded(SCREEN)),
@@ -221,13 +254,11 @@ async fn a_source_ends_returns_and_stalls_and_the_other_does_not_notice() {
     ];
     let (second, first): (Vec<Frame>, Vec<Frame>) =
         frames.into_iter().partition(|frame| frame.track == again);
-    tokio::join!(publish(&source, timeline, first), async {
-        direct(&source, tap, events).await;
-        publish(&source, timeline, second).await;
+    tokio::join!(publish(&lecture.source, timeline, first), async {
+        direct(&lecture.source, tap, events).await;
+        publish(&lecture.source, timeline, second).await;
     });
-    source.send(Record::End(slot(159)));
-    run.await.unwrap().unwrap();
-    let recording = recording.await.unwrap();
+    let recording = lecture.end(159).await;
 
     assert_eq!(recording.assert_unbroken(grid), (160, vec![]));
     let shows = shows(&recording, timeline);
@@ -266,12 +297,9 @@ async fn a_child_that_is_killed_goes_on_with_the_same_scene() {
         screen(SCREEN, Codec::Vp8, timeline, 0, 150),
     ]
     .concat();
-    let (source, line) = (Producer::new(), Producer::new());
-    let (recording, mut watch) = (Recording::of(&line), line.subscribe(Policy::Tap));
-    source.send(layout(Arrangement::SideBySide, &["screen", "main"]));
-    source.send(track_of(MAIN, Codec::H264, "main"));
-    source.send(track_of(SCREEN, Codec::Vp8, "screen"));
-    let run = tokio::spawn(transcoder::run(config, job, source.subscribe(Policy::Line), line));
+    let [camera, beside] = camera_and_screen();
+    let sides = layout(Arrangement::SideBySide, &["screen", "main"]);
+    let (lecture, mut watch) = Lecture::begin(config, job, &[sides, camera, beside]);
 
     let kill = async {
         while let Some(record) = watch.next().await.unwrap() {
@@ -288,10 +316,8 @@ async fn a_child_that_is_killed_goes_on_with_the_same_scene() {
                 .success()
         );
     };
-    tokio::join!(publish(&source, timeline, frames), kill);
-    source.send(Record::End(slot(149)));
-    run.await.unwrap().unwrap();
-    let recording = recording.await.unwrap();
+    tokio::join!(publish(&lecture.source, timeline, frames), kill);
+    let recording = lecture.end(149).await;
 
     assert_eq!(pids(folder.path()).len(), 2, "one was lost, one went on");
     let (slots, extra) = recording.assert_unbroken(grid);
@@ -355,17 +381,15 @@ async fn both_hosts_are_heard_each_at_their_time() {
         sound_of(ADA_SOUND, &beeps(HIGH, 350)),
     ]
     .concat();
-    let (source, line) = (Producer::new(), Producer::new());
-    let recording = Recording::of(&line);
-    source.send(track_of(MAIN, Codec::H264, "main"));
-    source.send(track_of(MAIN_SOUND, Codec::Opus, "main"));
-    source.send(track_of(ADA_SOUND, Codec::Opus, "ada"));
-    let run = tokio::spawn(transcoder::run(config, job, source.subscribe(Policy::Line), line));
+    let tracks = [
+        track_of(MAIN, Codec::H264, "main"),
+        track_of(MAIN_SOUND, Codec::Opus, "main"),
+        track_of(ADA_SOUND, Codec::Opus, "ada"),
+    ];
+    let (lecture, _) = Lecture::begin(config, job, &tracks);
 
-    publish(&source, timeline, frames).await;
-    source.send(Record::End(slot(119)));
-    run.await.unwrap().unwrap();
-    let recording = recording.await.unwrap();
+    publish(&lecture.source, timeline, frames).await;
+    let recording = lecture.end(119).await;
 
     recording.assert_unbroken(grid);
     let heard = recording.heard();
