@@ -120,6 +120,7 @@ impl Lecture {
             let source = SourceName::main();
             feed.send(Record::Track(Track { id, codec, source }));
         }
+        let mut keyframes = feed.keyframe_requests();
         let began = Instant::now();
         let first = timeline.at(WallTime::from(std::time::SystemTime::now()));
         let (mut picture, mut sound, mut place) = (0, 0, 0);
@@ -135,7 +136,7 @@ impl Lecture {
             loop {
                 tokio::select! {
                     () = &mut due => break,
-                    () = feed.keyframe_wanted(), if answers => place = self.keyframe_from(place),
+                    () = keyframes.next(), if answers => place = self.keyframe_from(place),
                 }
             }
             let frame = if next_picture <= next_sound {
