@@ -40,11 +40,9 @@ impl Roaming {
     ) -> SocketAddr {
         let is_media = !is_stun(datagram);
         match &mut self.0 {
-            Some(home) => {
-                if from == home.at || home.has_moved(generation, is_media, now) {
-                    (home.at, home.generation, home.heard) = (from, generation, now);
-                    home.media = if is_media { now } else { home.media };
-                }
+            Some(home) if from == home.at || home.has_moved(generation, is_media, now) => {
+                (home.at, home.generation, home.heard) = (from, generation, now);
+                home.media = if is_media { now } else { home.media };
             }
             // Checks alone come over every path; DTLS over the one that was chosen.
             None if is_media => {
@@ -56,7 +54,7 @@ impl Roaming {
                     media: now,
                 });
             }
-            None => {}
+            _ => {}
         }
         self.is_at(from)
     }
