@@ -21,9 +21,6 @@ const PICTURES_WAITING: u64 = 2;
 /// One second of sound: what is made up for after a stall.
 const PACKETS_WAITING: u64 = super::CATCH_UP_PACKETS as u64;
 
-/// Requests for keyframes that come faster are answered by one: each costs as much as a second of pictures.
-const KEYFRAME_PAUSE: gst::ClockTime = gst::ClockTime::from_mseconds(300);
-
 /// Where OpusHead tells how much of the first packet is not sound yet (RFC 7845 §5.1).
 const OPUS_HEAD_PRE_SKIP: std::ops::Range<usize> = 10..12;
 
@@ -56,7 +53,6 @@ impl Encoder {
             .downcast::<gst::Pipeline>()
             .map_err(|_| missing("pipeline"))?;
         let x264 = pipeline.by_name("x264").ok_or_else(|| missing("x264"))?;
-        x264.set_property("min-force-key-unit-interval", KEYFRAME_PAUSE);
         let encoder = Encoder {
             pictures: named(&pipeline, "pictures")?,
             sound: named(&pipeline, "sound")?,

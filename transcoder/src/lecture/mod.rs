@@ -15,6 +15,8 @@ mod slots;
 mod tests;
 pub(crate) mod type_face;
 
+use std::time::Duration;
+
 use timeline::feed::{KeyframeRequests, Producer, Record};
 use timeline::{Codec, SourceName, Span, Timeline, Track, TrackId, WallTime};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +38,9 @@ const CATCH_UP_PACKETS: i64 = 50;
 
 /// Six times a second: the feed asks for at least four.
 const HEARD_EVERY_FRAMES: i64 = 5;
+
+/// Requests for keyframes that come faster are answered by one: each costs as much as a second of pictures.
+const KEYFRAME_PAUSE: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -167,10 +172,13 @@ async fn sound(config: &Config, encoder: &Encoder, clock: Clock) {
     }
 }
 
+/// GStreamer's own limit (`min-force-key-unit-interval`) is not used: x264enc moves its times by 1,000 hours at the first
+/// picture, and after a request that came before it lets none pass for so long.
 async fn answer_keyframe_requests(encoder: &Encoder, mut keyframes: KeyframeRequests) {
     loop {
         keyframes.next().await;
         encoder.force_keyframe();
+        tokio::time::sleep(KEYFRAME_PAUSE).await;
     }
 }
 
