@@ -31,6 +31,11 @@ const FAST_SLEW: i64 = 20;
 const SLOW_SLEW: i64 = 200;
 /// More is not an error to slew away.
 const STEP_NS: i64 = SECOND_NS;
+/// What waited for the connection comes in a burst, the first of it the latest (GStreamer's pipelines). Where a track has
+/// only just begun to settle …
+const BEGINNING_NS: i64 = 2 * SECOND_NS;
+/// … what would be noticed between sound and picture is put right at once.
+const FIRST_STEP_NS: i64 = 40 * 1_000_000;
 /// Of a track's reports the one that was written soonest after its media tells capture best (OBS writes when it
 /// *sends*): over so long, in which 200 ppm between its two clocks are 2 ms.
 const RELATION_NS: i64 = 10 * SECOND_NS;
@@ -310,7 +315,7 @@ impl Track {
         let target = self.target(offset, travel).unwrap_or(0);
         let phase = match self.phase {
             None => target,
-            Some((phase, _)) if (target - phase).abs() > STEP_NS => target,
+            Some((phase, _)) if (target - phase).abs() > self.step(rtp) => target,
             Some((phase, since)) => {
                 let passed = (rtp - since).max(0);
                 let slew = if rtp - self.settles < SETTLING_NS {
@@ -333,6 +338,14 @@ impl Track {
                 self.given = Some((rtp, at));
                 at
             }
+        }
+    }
+
+    fn step(&self, rtp: i64) -> i64 {
+        if rtp - self.settles < BEGINNING_NS {
+            FIRST_STEP_NS
+        } else {
+            STEP_NS
         }
     }
 

@@ -88,7 +88,7 @@ describe('a lecture whose pictures are passed through', () => {
     const share = ((await copied()) - before) / (((await closedUntil(top)) - from) * 96);
     t.diagnostic(`${(100 * share).toFixed(0)} % of the best rung are copied`);
     // A busy machine draws, decodes or sends some pictures late, and then they are encoded until the next keyframe.
-    assert.ok(share > 0.1);
+    assert.ok(share > 0.5);
   });
 
   test('a publisher who vanishes and returns breaks nothing', ONE, async (t) => {

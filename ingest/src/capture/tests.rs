@@ -293,6 +293,18 @@ fn a_track_whose_rtp_time_stood_still_is_followed_by_its_next_report() {
     }
 }
 
+/// A pipeline that ran for 0.8 s before it was connected.
+#[test]
+fn what_comes_in_a_burst_at_first_is_in_its_place_as_soon_as_the_burst_is_over() {
+    let mut p = Publisher::new(0);
+    for n in 0..150 {
+        let at = START + n * 33 * MS;
+        let waited = (800 * MS - (at - START)).max(0);
+        let error = p.frame(at, 0, 20 * MS + waited);
+        assert!((0..=waited + FIRST_STEP_NS).contains(&error), "{} ms at {n}", error / MS);
+    }
+}
+
 /// Chromium as a receiver of another make saw it: it counts the samples it sends, 290 ms were lost before that (10 s after
 /// the first report), and of its next reports each is right to a millisecond.
 #[test]
