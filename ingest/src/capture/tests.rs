@@ -301,7 +301,11 @@ fn what_comes_in_a_burst_at_first_is_in_its_place_as_soon_as_the_burst_is_over()
         let at = START + n * 33 * MS;
         let waited = (800 * MS - (at - START)).max(0);
         let error = p.frame(at, 0, 20 * MS + waited);
-        assert!((0..=waited + FIRST_STEP_NS).contains(&error), "{} ms at {n}", error / MS);
+        assert!(
+            (0..=waited + FIRST_STEP_NS).contains(&error),
+            "{} ms at {n}",
+            error / MS
+        );
     }
 }
 
