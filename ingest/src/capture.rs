@@ -7,8 +7,9 @@
 //! minimum-filtered: late by what the sender takes to encode and send it, but never jumpy.
 //!
 //! The map that frames see is *slewed* towards the best known one, fast for the first seconds of a track and
-//! slowly afterwards, so that it neither steps nor runs backwards. An error of more than [`STEP`] is no drift
-//! (a sender that jumped in its timestamps) and is corrected at once, forward or by standing still.
+//! slowly afterwards, so that it neither steps nor runs backwards. An error of more than `STEP_NS` is no drift
+//! (a sender that jumped in its timestamps) and is corrected at once, forward or by standing still; so is less while a
+//! track only begins (`FIRST_STEP_NS`).
 
 mod round_trip;
 mod window;
@@ -313,16 +314,16 @@ impl Track {
     fn capture(&mut self, rtp: u32, offset: Option<i64>, travel: i64) -> WallTime {
         let rtp = self.nanos(self.extend(rtp));
         let target = self.target(offset, travel).unwrap_or(0);
+        let (step, slew) = match rtp - self.settles {
+            ..BEGINNING_NS => (FIRST_STEP_NS, FAST_SLEW),
+            BEGINNING_NS..SETTLING_NS => (STEP_NS, FAST_SLEW),
+            _ => (STEP_NS, SLOW_SLEW),
+        };
         let phase = match self.phase {
             None => target,
-            Some((phase, _)) if (target - phase).abs() > self.step(rtp) => target,
+            Some((phase, _)) if (target - phase).abs() > step => target,
             Some((phase, since)) => {
                 let passed = (rtp - since).max(0);
-                let slew = if rtp - self.settles < SETTLING_NS {
-                    FAST_SLEW
-                } else {
-                    SLOW_SLEW
-                };
                 phase + (target - phase).clamp(-passed / slew, passed / slew)
             }
         };
@@ -338,14 +339,6 @@ impl Track {
                 self.given = Some((rtp, at));
                 at
             }
-        }
-    }
-
-    fn step(&self, rtp: i64) -> i64 {
-        if rtp - self.settles < BEGINNING_NS {
-            FIRST_STEP_NS
-        } else {
-            STEP_NS
         }
     }
 

@@ -1,8 +1,9 @@
 //! What a child reports, as metrics.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use metrics::{Histogram, histogram};
+use metrics::{Counter, Gauge, Histogram, histogram};
 use timeline::{BroadcastId, Frame, SourceName, TrackId, WallTime};
 
 use crate::Config;
@@ -109,51 +110,58 @@ pub fn publish(broadcast: &BroadcastId, report: &Report) {
 /// How each source of a line does, as long as it is there.
 pub struct Sources {
     broadcast: BroadcastId,
-    told: Vec<SourceName>,
+    told: BTreeMap<SourceName, Told>,
+}
+
+struct Told {
+    late: Counter,
+    lateness_ms: Gauge,
+    sound_shift_ms: Gauge,
 }
 
 impl Sources {
     pub fn of(broadcast: &BroadcastId) -> Self {
         Sources {
             broadcast: broadcast.clone(),
-            told: Vec::new(),
+            told: BTreeMap::new(),
         }
     }
 
     pub fn report(&mut self, sources: &[SourceReport]) {
-        let before = std::mem::take(&mut self.told);
-        for gone in before
-            .iter()
-            .filter(|told| sources.iter().all(|s| s.source != **told))
-        {
-            self.gauges(gone, f64::NAN, f64::NAN);
-        }
+        self.told
+            .retain(|name, _| sources.iter().any(|source| source.source == *name));
         for source in sources {
-            let labels = self.labels(&source.source);
-            metrics::counter!("lectern_source_late_pictures_total", &labels).increment(source.late);
-            self.gauges(&source.source, source.lateness_ms, source.sound_shift_ms);
+            let name = &source.source;
+            let told = self
+                .told
+                .entry(name.clone())
+                .or_insert_with(|| Told::of(&self.broadcast, name));
+            told.late.increment(source.late);
+            told.lateness_ms.set(source.lateness_ms);
+            told.sound_shift_ms.set(source.sound_shift_ms);
         }
-        self.told = sources.iter().map(|source| source.source.clone()).collect();
-    }
-
-    /// NaN is no value.
-    fn gauges(&self, source: &SourceName, lateness_ms: f64, sound_shift_ms: f64) {
-        let labels = self.labels(source);
-        metrics::gauge!("lectern_source_lateness_milliseconds", &labels).set(lateness_ms);
-        metrics::gauge!("lectern_source_sound_shift_milliseconds", &labels).set(sound_shift_ms);
-    }
-
-    fn labels(&self, source: &SourceName) -> [(&'static str, String); 2] {
-        [
-            ("broadcast", self.broadcast.to_string()),
-            ("source", source.to_string()),
-        ]
     }
 }
 
-impl Drop for Sources {
+impl Told {
+    fn of(broadcast: &BroadcastId, source: &SourceName) -> Self {
+        let labels = [
+            ("broadcast", broadcast.to_string()),
+            ("source", source.to_string()),
+        ];
+        Told {
+            late: metrics::counter!("lectern_source_late_pictures_total", &labels),
+            lateness_ms: metrics::gauge!("lectern_source_lateness_milliseconds", &labels),
+            sound_shift_ms: metrics::gauge!("lectern_source_sound_shift_milliseconds", &labels),
+        }
+    }
+}
+
+impl Drop for Told {
     fn drop(&mut self) {
-        self.report(&[]);
+        // NaN is no value.
+        self.lateness_ms.set(f64::NAN);
+        self.sound_shift_ms.set(f64::NAN);
     }
 }
 

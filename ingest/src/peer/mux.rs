@@ -178,16 +178,15 @@ impl Mux {
 
     /// A datagram from anybody. False if it is nobody's.
     pub(super) fn received(&self, from: SocketAddr, way: Way, datagram: &[u8]) -> bool {
-        let to = self.table().assign(from, way, datagram, self.crypto.crypto());
+        let to = self
+            .table()
+            .assign(from, Some(way), datagram, self.crypto.crypto());
         hand(to)
     }
 
     /// A datagram from an address that is known.
     pub(super) fn forward(&self, from: SocketAddr, datagram: &[u8]) -> bool {
-        let mut table = self.table();
-        let way = table.by_address.get(&from).map(|known| known.way.clone());
-        let to = way.and_then(|way| table.assign(from, way, datagram, self.crypto.crypto()));
-        drop(table);
+        let to = self.table().assign(from, None, datagram, self.crypto.crypto());
         hand(to)
     }
 
@@ -246,11 +245,11 @@ impl Table {
         Some(ours)
     }
 
-    /// Whose datagram this is.
+    /// Whose datagram this is. `way`: how it came, if not the way that is known.
     fn assign<'d>(
         &mut self,
         from: SocketAddr,
-        way: Way,
+        way: Option<Way>,
         datagram: &'d [u8],
         crypto: &dyn RTCCrypto,
     ) -> Option<Delivery<'d>> {
@@ -258,10 +257,13 @@ impl Table {
         // another way: a check says so.
         if let Some(request) = BindingRequest::parse(datagram) {
             let &(session, generation) = self.by_ufrag.get(request.ufrag)?;
-            let known = self.by_address.get(&from).is_some_and(|known| {
-                (known.session, known.generation) == (session, generation) && known.way.is(&way)
-            });
-            if !known {
+            let known = self.by_address.get(&from);
+            let is_same = |known: &Known| {
+                (known.session, known.generation) == (session, generation)
+                    && way.as_ref().is_none_or(|way| known.way.is(way))
+            };
+            if !known.is_some_and(is_same) {
+                let way = way.or_else(|| known.map(|known| known.way.clone()))?;
                 let ice = self.sessions.get(&session)?.ice.as_ref()?;
                 if !request.is_authentic(&ice.get(generation)?.ours.password, crypto) {
                     return None;

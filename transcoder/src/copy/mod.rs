@@ -159,14 +159,15 @@ impl Copier {
         if !copyable || !self.worth.is_hoped_for(msn) {
             return false;
         }
-        let for_head = msn > self.asked;
-        let again = !for_head && msn > self.asked_again && self.goes_on_with_a_keyframe(now);
-        if for_head {
-            self.asked = msn;
-        } else if again {
-            self.asked_again = msn;
-        }
-        for_head || again
+        let asked = if msn > self.asked {
+            &mut self.asked
+        } else if msn > self.asked_again && self.goes_on_with_a_keyframe(now) {
+            &mut self.asked_again
+        } else {
+            return false;
+        };
+        *asked = msn;
+        true
     }
 
     /// Whether a keyframe of now would take up copies that broke off: none is on its way to its slot, and it would not
