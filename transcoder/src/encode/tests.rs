@@ -1,5 +1,15 @@
-use super::*;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gstreamer_app::AppSink;
+use timeline::Media;
+
+use super::description::OWN_SETS;
+use super::*;
+use crate::Rung;
+use crate::config::Passthrough;
+use crate::sound::{CHANNELS, RATE};
 
 fn config() -> Config {
     let rung = |name: &str, height, bitrate_kbps| Rung {
