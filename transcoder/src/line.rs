@@ -149,13 +149,19 @@ impl<P: Clone> Line<P> {
         self.hold.is_some()
     }
 
-    /// The line ends with the slot that contains `at`, or with the newest that can be due.
+    /// The line ends with the slot that contains `at`, or with the newest that can be due. What has left stays; sound
+    /// leaves a little before its pictures, and gets them.
     pub fn end(&mut self, at: MediaTime, now: WallTime) {
         let newest = self.grid.slot(self.timeline.at(now));
-        let slot = (self.grid.slot(at).min(newest) + 1).max(self.next.slot).max(1);
+        let half = Span::from_ticks(self.grid.frame.ticks() / 2);
+        let heard = self.grid.slot(frame_start(self.next.audio) + half);
+        let slot = (self.grid.slot(at).min(newest) + 1)
+            .max(self.next.slot)
+            .max(heard)
+            .max(1);
         let ticks = self.grid.slot_start(slot).ticks();
         let frame = AAC_FRAME.ticks();
-        // The nearest frame edge: sound and pictures end within 11 ms of each other.
+        // The nearest frame edge: sound and pictures end within 11 ms of each other, 17 if it comes late.
         let audio = ((ticks + frame / 2) / frame).max(self.next.audio);
         self.end = Some(Start { slot, audio });
     }

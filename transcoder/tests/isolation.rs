@@ -50,7 +50,6 @@ struct Broadcast {
     run: JoinHandle<Result<(), Error>>,
     publisher: JoinHandle<()>,
     incidents: watch::Receiver<Incidents>,
-    timeline: timeline::Timeline,
 }
 
 impl Broadcast {
@@ -75,7 +74,11 @@ impl Broadcast {
         let (consumer, out) = (source.subscribe(Policy::Line), line.clone());
         let run = tokio::spawn(async move { Transcoder::new(config).run(job, consumer, out, told).await });
         let to = source.clone();
-        let publisher = tokio::spawn(async move { publish(&to, timeline, frames).await });
+        let publisher = tokio::spawn(async move {
+            publish(&to, timeline, frames).await;
+            let end = MediaTime::from_ticks(SLOTS * 3000 - 1);
+            to.send(Record::End(timeline.at(now()).min(end)));
+        });
         Broadcast {
             source,
             line,
@@ -83,7 +86,6 @@ impl Broadcast {
             run,
             publisher,
             incidents,
-            timeline,
         }
     }
 
@@ -100,8 +102,6 @@ impl Broadcast {
     /// To its end. Every slot and every audio frame are on the line, and every keyframe where it must be.
     async fn ends_unbroken(self) -> Incidents {
         self.publisher.await.unwrap();
-        let end = MediaTime::from_ticks(SLOTS * 3000 - 1);
-        self.source.send(Record::End(self.timeline.at(now()).min(end)));
         self.run.await.unwrap().unwrap();
         drop(self.line);
         let (slots, extra) = self.recording.await.unwrap().assert_unbroken(Grid::default());

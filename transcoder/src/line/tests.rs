@@ -245,6 +245,18 @@ fn an_end_in_the_future_or_the_past_is_now() {
 }
 
 #[test]
+fn an_end_that_comes_late_has_pictures_for_the_sound_that_has_left() {
+    for end in 1_000..1_070 {
+        let mut studio = Studio::starting(Start::default());
+        studio.until(end);
+        studio.line.end(at(500), studio.wall(end));
+        assert!(studio.until(end + 40).over);
+        let slots = studio.shown.len() as i64;
+        assert!((slots * 3000 - studio.sounds * 1920).abs() <= 1_500, "{end}");
+    }
+}
+
+#[test]
 fn a_respawned_line_catches_up_with_what_it_missed() {
     let start = Start {
         slot: 100,

@@ -39,13 +39,15 @@ impl Folder {
             if extension(&file) == UNFINISHED {
                 fs::remove_file(&file)?;
             } else if let Some(number) = number(&file) {
-                let entry = entry(&file).map_err(|error| {
-                    io::Error::new(
-                        error.kind(),
-                        format!("{} cannot be read: {error}", file.display()),
-                    )
-                })?;
-                waiting.push((number, entry));
+                match entry(&file) {
+                    Ok(entry) => waiting.push((number, entry)),
+                    // Sent, and removed just now: what was uploading before is still on its way out.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => {
+                        let what = format!("{} cannot be read: {error}", file.display());
+                        return Err(io::Error::new(error.kind(), what));
+                    }
+                }
             }
         }
         waiting.sort_by_key(|(number, _)| *number);
