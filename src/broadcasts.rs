@@ -447,8 +447,16 @@ impl Broadcast {
     /// Who sends, and what.
     pub fn on_air(&self) -> Vec<OnAir> {
         let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let tracks = source.map(|source| source.tracks()).unwrap_or_default();
-        self.sources().on_air(&tracks)
+        let tracks = source.as_ref().map(Producer::tracks).unwrap_or_default();
+        let now = self
+            .line
+            .borrow()
+            .timeline()
+            .map(|timeline| timeline.at(clock::now()));
+        self.sources().on_air(&tracks, |of| {
+            let heard = source.as_ref()?.heard(of)?;
+            Some(now? - heard)
+        })
     }
 
     /// Where `source` is held too, it is locked first.
@@ -633,6 +641,33 @@ mod tests {
             *broadcast.publisher().borrow(),
             Publisher::Absent { said_goodbye: true }
         );
+    }
+
+    #[tokio::test]
+    async fn who_is_not_heard_any_more_is_told_to_be_silent() {
+        use timeline::{Codec, Track};
+        let data = tempfile::tempdir().unwrap();
+        let (broadcasts, _openings) = broadcasts(&data).await;
+        let broadcast = broadcasts.create(wanted("a")).await.unwrap();
+        let now = clock::now();
+        let timeline = broadcast.open_line(now - Span::from_millis(60_000)).unwrap();
+        for (id, name, silent_ms) in [(1, "main", 0), (2, "screen", 30_000)] {
+            let source: SourceName = name.parse().unwrap();
+            broadcast.sources().came(source.clone(), "Ana".into(), now);
+            broadcast.source().send(Record::Track(Track {
+                id: TrackId(id),
+                codec: Codec::H264,
+                source: source.clone(),
+            }));
+            // The first is heard until the test is over.
+            let at = match silent_ms {
+                0 => timeline.at(now) + Span::from_millis(60_000),
+                ms => timeline.at(now) - Span::from_millis(ms),
+            };
+            broadcast.source().send(Record::Heard { source, at });
+        }
+        let silent: Vec<_> = broadcast.on_air().iter().map(|one| one.silent).collect();
+        assert_eq!(silent, [false, true]);
     }
 
     fn screen_first() -> Layout {

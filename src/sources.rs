@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use ingest::Invitation;
 use serde::Serialize;
-use timeline::{Codec, Layout, MAX_PLACES, SourceName, Track, WallTime};
+use timeline::feed::SILENCE;
+use timeline::{Codec, Layout, MAX_PLACES, SourceName, Span, Track, WallTime};
 
 /// Of all its life, by the sources they were promised: more than anybody invites, and each is kept among the broadcast's
 /// facts.
@@ -42,6 +43,8 @@ pub struct OnAir {
     /// What its picture comes as; none while none has come.
     pub video: Option<Codec>,
     pub audio: Option<Codec>,
+    /// What came once comes no more, though nobody ended it: its picture has given its place up.
+    pub silent: bool,
     /// Unix milliseconds.
     pub since: Option<i64>,
 }
@@ -165,8 +168,8 @@ impl Sources {
     }
 
     /// Everybody who is on air, in the order in which they came, each followed by their screen. `tracks`: those
-    /// that now run.
-    pub fn on_air(&self, tracks: &[Track]) -> Vec<OnAir> {
+    /// that now run. `unheard`: for how long a source was not heard, if it ever was.
+    pub fn on_air(&self, tracks: &[Track], unheard: impl Fn(&SourceName) -> Option<Span>) -> Vec<OnAir> {
         let mut names: Vec<&SourceName> = Vec::new();
         for arrival in &self.on_air {
             let theirs = tracks.iter().map(|track| &track.source);
@@ -189,6 +192,7 @@ impl Sources {
                 name: arrival.map(|a| a.name.clone()),
                 video: codec(source, true),
                 audio: codec(source, false),
+                silent: unheard(source).is_some_and(|length| length > SILENCE),
                 since: arrival.map(|a| a.since.unix_millis()),
             }
         });
@@ -243,6 +247,10 @@ mod tests {
             arrangement: Arrangement::SideBySide,
             sources: sources.iter().map(|name| source(name)).collect(),
         }
+    }
+
+    fn never(_: &SourceName) -> Option<Span> {
+        None
     }
 
     const NOON: WallTime = WallTime::from_unix_millis(1_790_000_000_000);
@@ -353,7 +361,7 @@ mod tests {
             // The second picture of the same session.
             track(3, Codec::H264, "screen"),
         ];
-        let on_air = sources.on_air(&tracks);
+        let on_air = sources.on_air(&tracks, never);
         let told = |on_air: &[OnAir]| -> Vec<_> {
             let one = |s: &OnAir| (s.source.to_string(), s.name.clone(), s.video, s.audio);
             on_air.iter().map(one).collect()
@@ -375,7 +383,7 @@ mod tests {
         assert_eq!(on_air[1].since, Some(1_790_000_000_000));
         sources.left(host);
         assert_eq!(
-            told(&sources.on_air(&[])),
+            told(&sources.on_air(&[], never)),
             [("ada".into(), name("Ada"), None, None)]
         );
     }
@@ -385,12 +393,30 @@ mod tests {
         let mut sources = Sources::default();
         sources.came(source("main"), "Ana".into(), NOON);
         sources.came(source("screen"), "Bo".into(), NOON);
-        let on_air = sources.on_air(&[track(1, Codec::Vp8, "screen")]);
+        let on_air = sources.on_air(&[track(1, Codec::Vp8, "screen")], never);
         let told: Vec<_> = on_air
             .iter()
             .map(|s| (s.source.as_str(), s.name.as_deref()))
             .collect();
         assert_eq!(told, [("main", Some("Ana")), ("screen", Some("Bo"))]);
+    }
+
+    #[test]
+    fn a_source_that_is_not_heard_for_as_long_as_its_picture_stays_is_told_to_be_silent() {
+        let mut sources = Sources::default();
+        for name in ["main", "ada", "bo", "eve"] {
+            sources.came(source(name), name.into(), NOON);
+        }
+        let unheard = |source: &SourceName| match source.as_str() {
+            "main" => Some(Span::from_millis(200)),
+            "ada" => Some(SILENCE),
+            "bo" => Some(SILENCE + Span::from_millis(1)),
+            // Nothing of it has come yet.
+            _ => None,
+        };
+        let on_air = sources.on_air(&[], unheard);
+        let silent: Vec<_> = on_air.iter().map(|one| one.silent).collect();
+        assert_eq!(silent, [false, false, true, false]);
     }
 
     #[test]

@@ -36,7 +36,7 @@ if (process.env.EMPTY) broadcasts.length = 0;
 /** Who is on air and how they are seen, by broadcast. */
 const stages = new Map();
 const stageOf = (id) => {
-  const on = (source, name, video, audio, minutes) => ({ source, name, video, audio, since: Date.now() - minutes * 60_000 });
+  const on = (source, name, video, audio, minutes) => ({ source, name, video, audio, silent: false, since: Date.now() - minutes * 60_000 });
   const known = stages.get(id) ?? {
     layout: { arrangement: 'picture-in-picture', sources: ['screen', 'main'] },
     on_air: id === 'topology' ? [] : [on('main', 'Prof. Okafor', 'h264', 'opus', 42), on('screen', 'Prof. Okafor', 'h264', null, 31), on('ada', 'Ada Lovelace', 'vp8', 'opus', 3)],

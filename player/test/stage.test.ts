@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { choices, cohosts, inCorner, screenOf, swapped, type Layout, type Source, type Stage } from '../src/core/stage';
+import { choices, cohosts, comesAs, inCorner, screenOf, silences, swapped, type Layout, type Source, type Stage } from '../src/core/stage';
 
-const source = (name: string, video: string | null = 'h264'): Source => ({ source: name, name: name.toUpperCase(), video, audio: null, since: null });
+const source = (name: string, video: string | null = 'h264'): Source => ({ source: name, name: name.toUpperCase(), video, audio: null, silent: false, since: null });
 const AUTO: Layout = { arrangement: 'auto', sources: [] };
 const stage = (sources: string[], layout = AUTO): Stage => ({ layout, on_air: sources.map((name) => source(name)), cohosts: [] });
 const of = (id: string, on: Stage) => choices(on).find((choice) => choice.id === id);
@@ -42,6 +42,24 @@ test.each<[Layout, string | undefined]>([
   [{ arrangement: 'side-by-side', sources: ['a', 'b'] }, 'sides'],
 ])('of %j %s is marked', (layout, id) => {
   expect(choices(stage(['main', 'screen'], layout)).filter(({ current }) => current).map((choice) => choice.id)).toEqual(id ? [id] : []);
+});
+
+test.each([
+  ['h264', 'opus', false, 'picture and sound'],
+  ['h264', null, false, 'picture'],
+  [null, 'opus', false, 'sound'],
+  [null, null, false, 'connecting…'],
+  ['h264', 'opus', true, 'no picture and no sound arrive'],
+  ['h264', null, true, 'no picture arrives'],
+  [null, 'opus', true, 'no sound arrives'],
+])('of %j and %j, silent: %j, it is said: %s', (video, audio, silent, words) => {
+  expect(comesAs({ ...source('main', video), audio, silent })).toBe(words);
+});
+
+test('who fell silent is told with their name and what they send', () => {
+  const [main, screen] = [source('main'), { ...source('screen'), silent: true }];
+  expect(silences([main, screen, { ...source('ada'), name: 'Ada', silent: true }])).toEqual(['SCREEN, screen: no picture arrives.', 'Ada, camera: no picture arrives.']);
+  expect(silences([main])).toEqual([]);
 });
 
 test('pictures swap where there are two', () => {

@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { accessible } from '../harness/access.mjs';
 import { launch } from '../harness/browser.mjs';
-import { Lectern } from '../harness/lectern.mjs';
+import { Lectern, SMALL_LADDER } from '../harness/lectern.mjs';
+import { ProcessPublisher } from '../harness/publisher/process.mjs';
 import { Studio } from '../harness/publisher/studio.mjs';
 import { Relay } from '../harness/relay.mjs';
 import { until } from '../harness/until.mjs';
@@ -16,6 +17,8 @@ import { until } from '../harness/until.mjs';
 const ID = 'geometry';
 const ONE = { timeout: 120_000 };
 const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
+/** `[ingest]`: who falls silent is to stay, however long it takes to look at that. */
+const PATIENT = 'silence_s = 120\n';
 const { SHOTS } = process.env;
 
 let browser, lectern, relay, token, /** @type {Studio} */ host, /** @type {Studio} */ ada;
@@ -23,7 +26,7 @@ let browser, lectern, relay, token, /** @type {Studio} */ host, /** @type {Studi
 before(async () => {
   if (SHOTS) mkdirSync(SHOTS, { recursive: true });
   [browser, relay] = await Promise.all([launch(), Relay.open()]);
-  lectern = await Lectern.start({ story: 'studio-sources' });
+  lectern = await Lectern.start({ story: 'studio-sources', config: `${PATIENT}${SMALL_LADDER}` });
   ({ token } = await lectern.create(ID, { title: 'Projective geometry' }));
   host = await Studio.open(browser, 'studio-sources-host', lectern.url, ID, token);
 });
@@ -139,6 +142,33 @@ describe('a camera and a screen', () => {
     await host.page.evaluate(() => document.querySelector('lectern-studio').screen.stream.getVideoTracks()[0].dispatchEvent(new Event('ended')));
     await comes('main picture+sound');
     await host.button('Share screen').first().click();
+    await comes('main picture+sound', 'screen picture+sound');
+  });
+});
+
+describe('a source that falls silent', () => {
+  const list = () => host.page.locator('lectern-on-air-list');
+  const marks = () => list().locator('.silent').allTextContents();
+  let desk;
+
+  test('is marked, in words, while its session goes on', ONE, async () => {
+    desk = ProcessPublisher.lectern('studio-sources-desk', { url: `${lectern.url}/whip/${ID}`, token: await lectern.token(ID, 'cohost', { name: 'Desk', source: 'desk' }), args: ['--size', '320x180'] });
+    await comes('main picture+sound', 'screen picture+sound', 'desk picture+sound');
+    desk.process.kill('SIGSTOP');
+    await list().getByRole('status').getByText('Desk, camera: no picture and no sound arrive.').waitFor({ state: 'attached' });
+    assert.deepEqual((await marks()).map((words) => words.trim()), ['no picture and no sound arrive']);
+    assert.deepEqual((await stage()).on_air.filter(({ silent }) => silent).map(({ source }) => source), ['desk']);
+    await host.page.setViewportSize(PHONE.viewport);
+    await look(host, 'host-silent-phone');
+    await host.page.setViewportSize({ width: 1280, height: 800 });
+  });
+
+  test('is not, as soon as it is heard again', ONE, async () => {
+    desk.process.kill('SIGCONT');
+    await until('nobody is marked', async () => (await marks()).length === 0);
+    assert.equal(await list().getByRole('status').textContent(), '');
+    await lectern.api('DELETE', `/broadcasts/${ID}/cohosts/desk`, { token });
+    await desk.kill9();
     await comes('main picture+sound', 'screen picture+sound');
   });
 });

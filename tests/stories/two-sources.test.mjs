@@ -49,6 +49,13 @@ const arrange = async (arrangement, ...sources) => {
   assert.equal(status, 200, JSON.stringify(body));
 };
 
+/** Of the two that are on air, those that nothing comes of. */
+async function silent() {
+  const { on_air } = (await lectern.api('GET', `/broadcasts/${ID}/layout`, { token })).body;
+  assert.deepEqual(on_air.map(({ source }) => source).sort(), ['main', 'screen']);
+  return on_air.filter(({ silent }) => silent).map(({ source }) => source);
+}
+
 before(async () => {
   lectern = await Lectern.start({ story: 'two-sources', config: LADDER });
   ({ token } = await lectern.create(ID));
@@ -154,14 +161,14 @@ describe('a camera and a screen', () => {
     screen.process.kill('SIGSTOP');
     try {
       solo = await arranged('solo', from);
+      assert.deepEqual(await silent(), ['screen'], 'its session never ended, and everybody with a studio is told');
     } finally {
       screen.process.kill('SIGCONT');
     }
     await assertCut(t, ['beside', 'solo'], from, solo);
-    const { body } = await lectern.api('GET', `/broadcasts/${ID}/layout`, { token });
-    assert.deepEqual(body.on_air.map(({ source }) => source).sort(), ['main', 'screen'], 'its session never ended');
     const back = await arranged('beside', solo);
     await assertCut(t, ['solo', 'beside'], solo, back);
+    await until('all are heard', async () => (await silent()).length === 0);
     // One end of the path for each source, of those that are there.
     assert.ok((await lectern.metric('lectern_ingest_rtt_seconds', 'source="main"')) > 0);
     assert.ok((await lectern.metric('lectern_ingest_rtt_seconds', 'source="screen"')) > 0);

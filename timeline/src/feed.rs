@@ -4,17 +4,21 @@
 //! A consumer that falls behind loses records. On the line itself ([`Policy::Line`]) that is a fault and is
 //! returned; a tap ([`Policy::Tap`]: previews, monitors) skips to the next keyframe and counts what it lost.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, watch};
 
-use crate::{Frame, Layout, MediaTime, Rendition, SourceName, Stills, Track, TrackId};
+use crate::{Frame, Layout, MediaTime, Rendition, SourceName, Span, Stills, Track, TrackId};
 
 /// About 15 s of a four-rung ladder with sound: room for the burst of a respawned encoder that catches up.
 pub const CAPACITY: usize = 4096;
+
+/// Of a source that is not heard ([`Record::Heard`]) for longer than this nothing comes any more: its picture gives its place
+/// up.
+pub const SILENCE: Span = Span::from_millis(2_000);
 
 /// What flows in a feed, and on its wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +62,8 @@ pub struct Producer(Arc<Shared>);
 struct Shared {
     sender: broadcast::Sender<Record>,
     head: Arc<Head>,
+    /// When those were last heard whose tracks run.
+    heard: Mutex<BTreeMap<SourceName, MediaTime>>,
     keyframe_wanted: watch::Sender<()>,
     skipped: AtomicU64,
     capacity: usize,
@@ -79,6 +85,7 @@ impl Producer {
         Producer(Arc::new(Shared {
             sender: broadcast::Sender::new(records),
             head: Arc::default(),
+            heard: Mutex::default(),
             keyframe_wanted: watch::Sender::new(()),
             skipped: AtomicU64::new(0),
             capacity: records,
@@ -93,13 +100,21 @@ impl Producer {
         match &record {
             Record::Track(_) | Record::Stills(_) => head.push(record.clone()),
             Record::Rendition(rendition) => renew(&mut head, rendition),
-            Record::TrackEnded(id) => head.retain(|r| !matches!(r, Record::Track(t) if t.id == *id)),
+            Record::TrackEnded(id) => {
+                head.retain(|r| !matches!(r, Record::Track(t) if t.id == *id));
+                self.0.heard().retain(|source, _| is_sent(&head, source));
+            }
             Record::Layout(_) => {
                 head.retain(|r| !matches!(r, Record::Layout(_)));
                 head.push(record.clone());
             }
             Record::End(_) => head.push(record.clone()),
-            Record::Frame(_) | Record::Heard { .. } => {}
+            Record::Heard { source, at } => {
+                if is_sent(&head, source) {
+                    self.0.heard().insert(source.clone(), *at);
+                }
+            }
+            Record::Frame(_) => {}
         }
         // Sent under the lock, so that a consumer that subscribes now sees each announcement exactly once.
         let _ = self.0.sender.send(record);
@@ -150,6 +165,11 @@ impl Producer {
         tracks.collect()
     }
 
+    /// When a source with a running track was last heard; none if it was not since its first track began.
+    pub fn heard(&self, source: &SourceName) -> Option<MediaTime> {
+        self.0.heard().get(source).copied()
+    }
+
     /// The requests for a keyframe from here on. Each of several publishers hears them all.
     pub fn keyframe_requests(&self) -> KeyframeRequests {
         KeyframeRequests(self.0.keyframe_wanted.subscribe())
@@ -164,6 +184,12 @@ impl Producer {
     pub fn skipped(&self) -> u64 {
         self.0.skipped.load(Ordering::Relaxed)
     }
+}
+
+/// Whether a track of the source runs.
+fn is_sent(records: &[Record], source: &SourceName) -> bool {
+    let is_theirs = |record: &Record| matches!(record, Record::Track(track) if track.source == *source);
+    records.iter().any(is_theirs)
 }
 
 /// A rendition that is told again, with another init, stands for what was told of it before.
@@ -181,6 +207,10 @@ impl Default for Producer {
 impl Shared {
     fn cursors(&self) -> MutexGuard<'_, Vec<Weak<AtomicU64>>> {
         self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn heard(&self) -> MutexGuard<'_, BTreeMap<SourceName, MediaTime>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -370,6 +400,36 @@ mod tests {
         assert_eq!(consumer.next().await, Ok(Some(frame(1, false))));
         drop(producer);
         assert_eq!(consumer.next().await, Ok(None));
+    }
+
+    #[test]
+    fn when_a_source_was_last_heard_is_known_as_long_as_it_has_a_track() {
+        let producer = Producer::new();
+        let (main, screen) = (SourceName::main(), SourceName::main().screen());
+        let track = |id, source: &SourceName| {
+            Record::Track(Track {
+                id: TrackId(id),
+                codec: Codec::H264,
+                source: source.clone(),
+            })
+        };
+        let heard = |source: &SourceName, ms| {
+            let (source, at) = (source.clone(), MediaTime::ZERO + Span::from_millis(ms));
+            producer.send(Record::Heard { source, at });
+        };
+        let last = |source| producer.heard(source).map(|at| at - MediaTime::ZERO);
+        producer.send(track(1, &main));
+        assert_eq!(last(&main), None);
+        [200, 400].into_iter().for_each(|ms| heard(&main, ms));
+        heard(&screen, 400);
+        assert_eq!(last(&main), Some(Span::from_millis(400)));
+        assert_eq!(last(&screen), None, "it sends nothing");
+        // A second track of the same source, as when its codec changes.
+        producer.send(track(2, &main));
+        producer.send(Record::TrackEnded(TrackId(1)));
+        assert_eq!(last(&main), Some(Span::from_millis(400)));
+        producer.send(Record::TrackEnded(TrackId(2)));
+        assert_eq!(last(&main), None);
     }
 
     #[tokio::test]

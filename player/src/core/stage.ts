@@ -13,6 +13,8 @@ export interface Source {
   /** What its picture and its sound come as; null while none has come. */
   video: string | null;
   audio: string | null;
+  /** Nothing of it comes any more, though nobody ended it: its picture has given its place up. */
+  silent: boolean;
   /** Unix milliseconds. */
   since: number | null;
 }
@@ -39,6 +41,20 @@ export interface Cohost {
   /** Null where another page made it: nobody but the bearer has it. */
   studio: string | null;
 }
+
+/** What comes of a source, or is missed, in words. */
+export function comesAs({ video, audio, silent }: Source): string {
+  if (video === null && audio === null) return 'connecting…';
+  const both = video !== null && audio !== null;
+  if (silent) return both ? 'no picture and no sound arrive' : `no ${video === null ? 'sound' : 'picture'} arrives`;
+  return both ? 'picture and sound' : video === null ? 'sound' : 'picture';
+}
+
+/** What a list says of those who fell silent, for whoever does not see it. */
+export const silences = (onAir: readonly Source[]): string[] => onAir.filter(({ silent }) => silent).map((one) => `${called(one)}: ${comesAs(one)}.`);
+
+/** Whose source it is, and what, for who hears it without the rest of the list. */
+export const called = ({ source, name }: Source): string => `${name ?? source}, ${isScreen(source) ? 'screen' : 'camera'}`;
 
 export const MAIN = 'main';
 

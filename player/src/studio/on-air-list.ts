@@ -1,6 +1,6 @@
 /** `<lectern-on-air-list>`: who is on air, with what, and since when. */
 import { LitElement, html, nothing, type TemplateResult } from 'lit';
-import { inCorner, isScreen, solo, type Layout, type Source, type Stage } from '../core/stage';
+import { called, comesAs, inCorner, isScreen, silences, solo, type Layout, type Source, type Stage } from '../core/stage';
 import { icons } from '../style/icons';
 import { baseStyles, sheet } from '../style/shared';
 
@@ -17,6 +17,8 @@ export class LecternOnAirList extends LitElement {
       .who { flex: 1; min-width: 9rem }
       .who b { display: block; overflow: hidden; font-weight: 600; text-overflow: ellipsis; white-space: nowrap }
       .what { color: var(--muted); font-size: .8125rem }
+      .silent { color: var(--warn-ink); background: var(--warn-soft); padding: .0625rem .375rem; border-radius: 4px; font-weight: 600 }
+      .silent .icon { width: 14px; height: 14px; vertical-align: -2px }
       .acts { display: flex; gap: .5rem }
       .button { border-color: var(--line) }
       .button[aria-pressed='true'] { border-color: var(--accent); background: var(--accent-soft); color: var(--accent) }
@@ -38,7 +40,7 @@ export class LecternOnAirList extends LitElement {
   override render() {
     const { on_air } = this.stage;
     if (on_air.length === 0) return html`<p class="none">Nobody is on air yet.</p>`;
-    return html`<ul>${on_air.map((source) => this.#one(source))}</ul>`;
+    return html`<ul>${on_air.map((source) => this.#one(source))}</ul><p class="unseen" role="status">${silences(on_air).join(' ')}</p>`;
   }
 
   #one(one: Source): TemplateResult {
@@ -48,15 +50,16 @@ export class LecternOnAirList extends LitElement {
       <span class="kind">${screen ? icons.screen : icons.camera}</span>
       <div class="who">
         <b>${name ?? source}${this.own.includes(source) ? ' (you)' : nothing}</b>
-        <span class="what">${screen ? 'Screen' : 'Camera'} <code>${source}</code> · ${comesAs(one)}${sinceWhen(one)}</span>
+        <span class="what">${screen ? 'Screen' : 'Camera'} <code>${source}</code> · ${one.silent ? html`<strong class="silent">${icons.warning} ${comesAs(one)}</strong>` : `${comesAs(one)}${sinceWhen(one)}`}</span>
       </div>
       ${this.directs && video !== null ? this.#acts(one) : nothing}
     </li>`;
   }
 
-  #acts({ source, name }: Source): TemplateResult {
+  #acts(one: Source): TemplateResult {
     const { layout, on_air } = this.stage;
-    const whose = `${name ?? source}, ${isScreen(source) ? 'screen' : 'camera'}`;
+    const { source } = one;
+    const whose = called(one);
     const alone = layout.arrangement === 'solo' && layout.sources[0] === source;
     const cornered = layout.arrangement === 'picture-in-picture' && layout.sources[1] === source;
     const several = on_air.filter(({ video }) => video !== null).length > 1;
@@ -70,11 +73,6 @@ export class LecternOnAirList extends LitElement {
     const ask = () => current || this.dispatchEvent(new CustomEvent<Layout>('arrange', { detail: layout }));
     return html`<button class="button small" aria-pressed=${String(current)} aria-label="${words}: ${whose}" @click=${ask}>${words}</button>`;
   }
-}
-
-function comesAs({ video, audio }: Source): string {
-  if (video !== null) return audio === null ? 'picture' : 'picture and sound';
-  return audio === null ? 'connecting…' : 'sound';
 }
 
 const sinceWhen = ({ since }: Source): string =>

@@ -35,6 +35,7 @@ export const icons = {
   hand: icon(svg`<path d="M8 12V6.500a1.400 1.400 0 0 1 2.800 0V11m0-1V4.900a1.400 1.400 0 0 1 2.800 0V11m0-.5V6.200a1.400 1.400 0 0 1 2.800 0V14c0 4-2 6.500-5.200 6.500-2.700 0-4.100-1.300-5.300-3.700l-2-4a1.300 1.300 0 0 1 2.200-1.400L8 13.500"/>`),
   close: icon(svg`<path d="m6.500 6.500 11 11m0-11-11 11"/>`),
   up: icon(svg`<path d="m6 14 6-6.500 6 6.500z" fill="currentColor"/>`),
+  warning: icon(svg`<path d="M12 4 21 19.500H3zM12 10v4.500M12 17h.01"/>`),
   plus: icon(svg`<path d="M12 5v14M5 12h14"/>`),
   megaphone: icon(svg`<path d="M4 10.500v3.500l3 .2L16 19V5.500L7 10zM18.500 9.500c1 1.500 1 4 0 5.500M7 14.200 8 19h2.500l-.8-3.600"/>`),
 } as const;

@@ -1,12 +1,11 @@
 //! The sources' pictures, waiting for their slots, and who of them is on the scene.
 
+use timeline::feed::SILENCE;
 use timeline::{Layout, MediaTime, SourceName, Span, TrackId};
 
 use super::{Scene, Shown, choose};
 use crate::picture::{Face, Pictures};
 
-/// Silence of a source (no RTP, no RTCP) after which its picture leaves: to the others, or to the slate.
-const SILENCE: Span = Span::from_millis(2_000);
 /// A picture leaves only to somebody who was heard in this time. Two that fall silent together stay together up to
 /// the slate, though one was heard a moment longer.
 const COMPANY: Span = Span::from_millis(1_000);
