@@ -1,5 +1,7 @@
 //! Tokens: JWTs (HS256) that name a broadcast and a role.
 
+mod pass;
+
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use ingest::Invitation;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use timeline::{BroadcastId, SourceName};
 
@@ -114,6 +117,8 @@ pub enum Denied {
     Invalid,
 }
 
+const ALGORITHM: Algorithm = Algorithm::HS256;
+
 /// A token longer than this is not one of ours.
 const MAX_TOKEN: usize = 4096;
 
@@ -124,6 +129,7 @@ pub struct Auth {
     encoding: EncodingKey,
     decoding: DecodingKey,
     validation: Validation,
+    passes: Validation,
 }
 
 impl Auth {
@@ -142,13 +148,14 @@ impl Auth {
     }
 
     fn with_secret(secret: &[u8]) -> Auth {
-        let mut validation = Validation::new(Algorithm::HS256);
+        let mut validation = Validation::new(ALGORITHM);
         validation.set_required_spec_claims(&["exp", "sub"]);
         validation.leeway = 0;
         Auth {
             encoding: EncodingKey::from_secret(secret),
             decoding: DecodingKey::from_secret(secret),
             validation,
+            passes: pass::validation(),
         }
     }
 
@@ -163,16 +170,18 @@ impl Auth {
             iat: grant.after.map_or(now, |after| now.max(after.saturating_add(1))),
             exp: now.saturating_add(ttl.as_secs().min(i64::MAX as u64) as i64),
         };
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
-            .context("cannot sign a token")
+        jsonwebtoken::encode(&Header::new(ALGORITHM), &claims, &self.encoding).context("cannot sign a token")
     }
 
     pub fn verify(&self, token: Option<&str>) -> Result<Claims, Denied> {
-        let token = token.ok_or(Denied::Missing)?;
+        self.decode(token.ok_or(Denied::Missing)?, &self.validation)
+    }
+
+    fn decode<T: DeserializeOwned>(&self, token: &str, validation: &Validation) -> Result<T, Denied> {
         if token.len() > MAX_TOKEN {
             return Err(Denied::Invalid);
         }
-        match jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation) {
+        match jsonwebtoken::decode::<T>(token, &self.decoding, validation) {
             Ok(data) => Ok(data.claims),
             Err(e) if matches!(e.kind(), jsonwebtoken::errors::ErrorKind::ExpiredSignature) => {
                 Err(Denied::Expired)

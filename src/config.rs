@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::archive;
 use crate::broadcasts::Latency;
+use crate::pages;
 use crate::telemetry::Format;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -49,6 +50,9 @@ pub struct Node {
     /// is on air here, are sent to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// The other nodes, each as its own `url` says: the studio page may speak to them, to publish where the broadcast is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
 }
 
 /// Something on the network that several servers share.
@@ -197,6 +201,12 @@ impl Config {
                 "node.url without redis.url: nodes tell each other there what they have"
             );
         }
+        for other in &self.node.others {
+            anyhow::ensure!(
+                pages::is_origin(other),
+                "node.others: {other:?} is not http://host or https://host"
+            );
+        }
         if let Some(common) = self.common()? {
             common.check().context("database.url, redis.url")?;
         }
@@ -265,6 +275,7 @@ mod tests {
                 "[node]\nurl = \"n.test\"\n[redis]\nurl = \"redis://r\"",
                 "node.url",
             ),
+            ("[node]\nothers = [\"https://n.test; *\"]", "node.others"),
             ("[database]\nurl = \"postgres://d\"", "redis.url"),
             (
                 "[redis]\nurl = \"r:6379\"\n[database]\nurl = \"postgres://d/x\"",

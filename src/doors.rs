@@ -43,22 +43,36 @@ impl ingest::Door for Doors {
             return Err(ingest::Refusal::Forbidden(format!("this token is not for {id}")));
         }
         let source = source_of(&claims, source)?;
-        if self.has_withdrawn(id, &claims) {
-            return Err(ingest::Refusal::Forbidden(Withdrawn.to_string()));
-        }
-        // Only a host's first publish makes the broadcast.
-        if claims.role == Role::Cohost
-            && self.broadcasts.get(id).is_none()
-            && ingest::Door::elsewhere(self, id).await.is_none()
-        {
-            return Err(ingest::Refusal::NotFound);
-        }
-        Ok(ingest::Grant {
+        let grant = ingest::Grant {
             invitation: claims.invitation(),
             person: claims.sub,
             name: claims.name,
             source,
-        })
+        };
+        self.let_in(id, grant).await
+    }
+
+    fn pass(&self, id: &BroadcastId, grant: &ingest::Grant) -> Option<String> {
+        let pass = self.auth.pass(id, grant);
+        pass.inspect_err(|error| tracing::error!(broadcast = %id, "{error:#}"))
+            .ok()
+    }
+
+    async fn readmit(
+        &self,
+        id: &BroadcastId,
+        pass: &str,
+        source: Option<&SourceName>,
+    ) -> Result<ingest::Grant, ingest::Refusal> {
+        let pass = self
+            .auth
+            .verify_pass(pass)
+            .map_err(|e| ingest::Refusal::Unauthorized(e.to_string()))?;
+        if pass.broadcast != *id || source.is_some_and(|source| *source != pass.grant.source) {
+            let why = format!("this pass is for {} of {}", pass.grant.source, pass.broadcast);
+            return Err(ingest::Refusal::Forbidden(why));
+        }
+        self.let_in(id, pass.grant).await
     }
 
     async fn elsewhere(&self, id: &BroadcastId) -> Option<String> {
@@ -101,6 +115,24 @@ impl ingest::Door for Doors {
 }
 
 impl Doors {
+    /// What holds for a co-host, by whatever they come.
+    async fn let_in(&self, id: &BroadcastId, grant: ingest::Grant) -> Result<ingest::Grant, ingest::Refusal> {
+        let Some(invitation) = &grant.invitation else {
+            return Ok(grant);
+        };
+        match self.broadcasts.get(id) {
+            Some(broadcast) => match broadcast.sources().is_withdrawn(invitation) {
+                true => Err(ingest::Refusal::Forbidden(Withdrawn.to_string())),
+                false => Ok(grant),
+            },
+            // Only a host's first publish makes the broadcast.
+            None => match ingest::Door::elsewhere(self, id).await {
+                Some(_) => Ok(grant),
+                None => Err(ingest::Refusal::NotFound),
+            },
+        }
+    }
+
     async fn create(&self, id: &BroadcastId) -> Result<Arc<Broadcast>, ingest::Refusal> {
         let wanted = Wanted {
             id: id.clone(),
@@ -356,6 +388,34 @@ mod tests {
             .authorize(&"algebra".parse().unwrap(), Some(&ada), None)
             .await;
         assert_eq!(refused, Err(ingest::Refusal::NotFound));
+    }
+
+    #[tokio::test]
+    async fn a_pass_is_for_one_source_of_one_broadcast_until_the_invitation_is_withdrawn() {
+        use ingest::{Door, Refusal};
+        let data = tempfile::tempdir().unwrap();
+        let doors = doors(&data).await;
+        let id = "algebra".parse().unwrap();
+        doors.create(&id).await.unwrap();
+        let ada = token(&doors, Role::Cohost, "Ada", Some("ada"));
+        let screen: SourceName = "ada-screen".parse().unwrap();
+        let grant = doors.authorize(&id, Some(&ada), Some(&screen)).await.unwrap();
+        let pass = doors.pass(&id, &grant).unwrap();
+        for source in [None, Some(&screen)] {
+            assert_eq!(doors.readmit(&id, &pass, source).await.as_ref(), Ok(&grant));
+        }
+        let camera = "ada".parse().unwrap();
+        for (id, source) in [(&id, Some(&camera)), (&"botany".parse().unwrap(), Some(&screen))] {
+            let refused = doors.readmit(id, &pass, source).await;
+            assert!(matches!(refused, Err(Refusal::Forbidden(_))), "{refused:?}");
+        }
+        assert!(matches!(
+            doors.readmit(&id, &ada, Some(&screen)).await,
+            Err(Refusal::Unauthorized(_))
+        ));
+        doors.broadcasts.get(&id).unwrap().withdraw(&camera).unwrap();
+        let withdrawn = doors.readmit(&id, &pass, Some(&screen)).await;
+        assert!(matches!(withdrawn, Err(Refusal::Forbidden(_))));
     }
 
     #[test]

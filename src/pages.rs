@@ -1,5 +1,6 @@
 //! The web pages, embedded in the binary.
 
+use anyhow::Context;
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,21 +15,48 @@ use crate::problem::Problem;
 #[allow_missing = true]
 struct Player;
 
-/// Everything comes from this server; pictures and sound are made by script.
+/// Everything comes from this server; pictures and sound are made by script. Who else may be asked
+/// is put behind it.
 const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; \
-    style-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss:; \
-    frame-ancestors 'self'; base-uri 'none'; object-src 'none'";
+    style-src 'self' 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none'; object-src 'none'; \
+    connect-src 'self' ws: wss:";
 
-pub fn router() -> axum::Router {
-    axum::Router::new()
+/// `others`: the nodes that a studio may be sent to.
+pub fn router(others: &[String]) -> anyhow::Result<axum::Router> {
+    let studio = policy(others).context("node.others")?;
+    Ok(axum::Router::new()
         .route("/", get(|headers: HeaderMap| page("index.html", headers)))
         .route("/watch/{id}", get(watch))
         .route(
             "/studio/{id}",
-            get(|headers: HeaderMap| page("studio.html", headers)),
+            get(|headers: HeaderMap| async move {
+                let mut response = page("studio.html", headers).await;
+                if let Some(policy) = response.headers_mut().get_mut(header::CONTENT_SECURITY_POLICY) {
+                    *policy = studio;
+                }
+                response
+            }),
         )
         .route("/assets/{*path}", get(asset))
-        .fallback(|| async { Problem::not_found("there is nothing here") })
+        .fallback(|| async { Problem::not_found("there is nothing here") }))
+}
+
+/// What is said of a page that may also speak to these.
+fn policy(others: &[String]) -> anyhow::Result<HeaderValue> {
+    let others = others.iter().flat_map(|other| [" ", other.trim_end_matches('/')]);
+    Ok(HeaderValue::from_str(
+        &std::iter::once(POLICY).chain(others).collect::<String>(),
+    )?)
+}
+
+/// Whether it is `http://host` or `https://host`, which a policy can name: no more than one host, and nothing else.
+pub fn is_origin(url: &str) -> bool {
+    let host = url.strip_prefix("https://").or(url.strip_prefix("http://"));
+    let host = host.map(|host| host.strip_suffix('/').unwrap_or(host));
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
+    host.is_some_and(|host| {
+        host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[') && host.chars().all(is_plain)
+    })
 }
 
 async fn page(name: &'static str, headers: HeaderMap) -> Response {
@@ -143,6 +171,38 @@ mod tests {
             assert!(!takes_gzip(&accepting(refusing)), "{refusing}");
         }
         assert!(!takes_gzip(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_studio_speaks_to_the_nodes_that_are_named_and_to_no_other() {
+        let nodes = ["https://two.test/".to_owned(), "http://[::1]:8080".to_owned()];
+        let policy = policy(&nodes).unwrap();
+        let connect = policy.to_str().unwrap().split("; ").last().unwrap();
+        assert_eq!(
+            connect,
+            "connect-src 'self' ws: wss: https://two.test http://[::1]:8080"
+        );
+    }
+
+    #[test]
+    fn what_is_no_origin_is_in_no_policy() {
+        for good in ["https://n.test", "http://127.0.0.1:8080/", "http://[::1]:80"] {
+            assert!(is_origin(good), "{good}");
+        }
+        for bad in [
+            "*",
+            "https://*",
+            "https://*.test",
+            "n.test",
+            "https://",
+            "https:///",
+            "https://n.test/path",
+            "https://a.test https://b.test",
+            "https://a.test;script-src *",
+            "data:",
+        ] {
+            assert!(!is_origin(bad), "{bad}");
+        }
     }
 
     #[tokio::test]

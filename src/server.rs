@@ -146,8 +146,8 @@ impl Server {
             .merge(rooms.router())
             .merge(api.router())
             .merge(health(ready.clone(), rooms.clone(), prometheus))
-            .merge(pages::router())
-            .layer(TraceLayer::new_for_http())
+            .merge(pages::router(&config.node.others)?)
+            .layer(TraceLayer::new_for_http().make_span_with(telemetry::request))
             // Twenty requests a second of each viewer: counted, not traced.
             .merge(origin.router())
             .merge(origin.texts_router(chat::FOLDER));

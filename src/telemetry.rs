@@ -3,8 +3,10 @@
 use std::io::IsTerminal;
 
 use anyhow::anyhow;
+use axum::http::Request;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
+use tracing::Span;
 use tracing_subscriber::EnvFilter;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +37,11 @@ pub fn logs(filter: &str, format: Format) -> anyhow::Result<()> {
         Format::Json => logs.json().try_init(),
     }
     .map_err(|e| anyhow!("cannot start the log: {e}"))
+}
+
+/// A request in the log, where `tower_http` tells of them: without its query, where publishers who were sent here have their pass.
+pub fn request<B>(request: &Request<B>) -> Span {
+    tracing::debug_span!(target: "tower_http::trace", "request", method = %request.method(), path = request.uri().path(), version = ?request.version())
 }
 
 /// Latencies from a millisecond to ten seconds.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use timeline::{BroadcastId, SourceName, Timeline, WallTime, feed};
 
 #[async_trait]
@@ -22,6 +23,18 @@ pub trait Door: Send + Sync + 'static {
         None
     }
 
+    /// With what somebody who was granted this comes in at that server: they are let in there as this person and as this source,
+    /// to this broadcast alone, and not for long. It goes into the URL, for most of those who are sent to another origin leave
+    /// their token behind.
+    fn pass(&self, _: &BroadcastId, _: &Grant) -> Option<String> {
+        None
+    }
+
+    /// What was granted to the bearer of a pass that another server made. Asked on POST, of who has no token.
+    async fn readmit(&self, _: &BroadcastId, _pass: &str, _: Option<&SourceName>) -> Result<Grant, Refusal> {
+        Err(Refusal::Unauthorized("passes are not taken here".into()))
+    }
+
     /// The offer was good, and it is the publisher's turn: gives the broadcast's publication (creates the broadcast
     /// if the door does so). A broadcast has one for each source on air. By then a publisher that was taken over has
     /// left. Every publication given out hears `left` once.
@@ -29,7 +42,7 @@ pub trait Door: Send + Sync + 'static {
 }
 
 /// Who publishes, and as what.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// Whoever comes again as this person takes their own place over.
     pub person: String,
@@ -40,7 +53,7 @@ pub struct Grant {
     pub invitation: Option<Invitation>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invitation {
     pub source: SourceName,
     /// Unix seconds.

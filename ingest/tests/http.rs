@@ -394,8 +394,9 @@ async fn who_comes_to_the_wrong_server_is_sent_to_the_right_one() {
     assert_eq!(sent.status, 307);
     assert_eq!(
         sent.header("location"),
-        "https://two.test/whip/elsewhere?source=screen&takeover=true"
+        "https://two.test/whip/elsewhere?source=screen&takeover=true&pass=good.screen"
     );
+    assert_eq!(sent.header("cache-control"), "no-store");
     let nobody = request(&router, Method::POST, "/whip/elsewhere", &[SDP], b"").await;
     assert_eq!(nobody.status, 401, "who may not publish is not told where");
     for method in [Method::PATCH, Method::DELETE] {
@@ -403,6 +404,47 @@ async fn who_comes_to_the_wrong_server_is_sent_to_the_right_one() {
         let answer = request(&router, method, "/whip/elsewhere/any", &headers, b"a=mid:0\r\n").await;
         assert_eq!(answer.status, 404, "only a POST is");
     }
+}
+
+#[tokio::test]
+async fn who_was_sent_here_comes_in_by_the_pass() {
+    let (ingest, _) = ingest(Config::default()).await;
+    let router = ingest.router();
+    let by = async |path: &str| request(&router, Method::POST, path, &[SDP], OFFER.as_bytes()).await;
+    let created = by("/whip/algebra?pass=good.main").await;
+    assert_eq!(created.status, 201);
+    // It is the same person as the token's.
+    let again = post(&router, "/whip/algebra", OFFER).await;
+    assert_eq!(again.status, 201);
+    assert_eq!(by("/whip/algebra?pass=none").await.status, 401);
+    // The token goes first, where there is one.
+    let both = [SDP, ("authorization", "Bearer other")];
+    let refused = request(&router, Method::POST, "/whip/algebra?pass=good.main", &both, b"").await;
+    assert_eq!(refused.status, 403);
+    // A session is only for who has a token.
+    for method in [Method::PATCH, Method::DELETE] {
+        let path = format!("{}?pass=good.main", again.header("location"));
+        let answer = request(&router, method, &path, &[FRAGMENT], b"a=mid:0\r\n").await;
+        assert_eq!(answer.status, 401);
+    }
+}
+
+#[tokio::test]
+async fn a_pass_is_not_made_new_by_being_sent_on() {
+    let (ingest, _) = ingest(Config::default()).await;
+    let router = ingest.router();
+    let asked = "/whip/elsewhere?pass=good.screen&source=screen";
+    let sent = request(&router, Method::POST, asked, &[SDP], b"").await;
+    assert_eq!(
+        sent.header("location"),
+        "https://two.test/whip/elsewhere?source=screen&pass=good.screen"
+    );
+    // By a token there is a new one for the old one.
+    let sent = post(&router, "/whip/elsewhere?pass=old", OFFER).await;
+    assert_eq!(
+        sent.header("location"),
+        "https://two.test/whip/elsewhere?pass=good.main"
+    );
 }
 
 #[tokio::test]

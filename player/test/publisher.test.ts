@@ -57,9 +57,9 @@ const created = (id = 's1') => answerOf(201, 'answer', { Location: `/whip/algebr
 const gone = () => answerOf(200, '', {});
 const problem = (status: number, detail: string, headers = {}) => answerOf(status, JSON.stringify({ detail }), headers);
 
-function answerOf(status: number, body: string, headers: Record<string, string>): Response {
+function answerOf(status: number, body: string, headers: Record<string, string>, url = 'https://lectern.test/whip/algebra'): Response {
   const response = new Response(body, { status, headers });
-  Object.defineProperty(response, 'url', { value: 'https://lectern.test/whip/algebra' });
+  Object.defineProperty(response, 'url', { value: url });
   return response;
 }
 
@@ -102,6 +102,16 @@ test('on air: an offer with the token, an answer, a connection; off again with a
   await publisher.stop();
   expect(requests.at(-1)).toMatchObject({ method: 'DELETE', url: 'https://lectern.test/whip/algebra/s1', headers: { Authorization: 'Bearer secret' } });
   expect([publisher.state, last().closed]).toEqual(['off', true]);
+});
+
+test('sent to another server, it says goodbye there, with the token', async () => {
+  const publisher = new Publisher('/whip/algebra', 'secret');
+  answers.push(answerOf(201, 'answer', { Location: '/whip/algebra/s1' }, 'https://two.test/whip/algebra?pass=p'), gone());
+  await publisher.start();
+  expect(publisher.server).toBe('https://two.test');
+  await publisher.stop();
+  expect(requests[1]).toMatchObject({ method: 'DELETE', url: 'https://two.test/whip/algebra/s1', headers: { Authorization: 'Bearer secret' } });
+  expect(publisher.server).toBeNull();
 });
 
 test('a break that mends itself within three seconds is let be', async () => {

@@ -26,6 +26,7 @@ use super::{Problem, SDP, Shared, bearer, broadcast, check_content_type, text};
 pub(super) struct How {
     source: Option<String>,
     takeover: Option<String>,
+    pass: Option<String>,
 }
 
 impl How {
@@ -64,9 +65,17 @@ pub(super) async fn post(
     };
     // Who may not publish is told that first, whatever they ask for.
     let asked = source.as_ref().ok().and_then(Option::as_ref);
-    let grant = shared.door.authorize(&broadcast, bearer(&headers), asked).await?;
-    if let Some(server) = shared.door.elsewhere(&broadcast).await {
-        return Ok(redirect(&server, &broadcast, raw.as_deref()));
+    let pass = how.as_ref().ok().and_then(|Query(how)| how.pass.clone());
+    let (bearer, door) = (bearer(&headers), &shared.door);
+    let passed = pass.filter(|_| bearer.is_none());
+    let grant = match &passed {
+        Some(pass) => door.readmit(&broadcast, pass, asked).await?,
+        None => door.authorize(&broadcast, bearer, asked).await?,
+    };
+    if let Some(server) = door.elsewhere(&broadcast).await {
+        // Who was sent once is sent on with the same: a pass does not last longer by being shown.
+        let pass = passed.or_else(|| door.pass(&broadcast, &grant));
+        return Ok(redirect(&server, &broadcast, raw.as_deref(), pass.as_deref()));
     }
     source?;
     let takeover = how?.takeover()?;
@@ -86,11 +95,23 @@ pub(super) async fn post(
     Ok((links, created(&handle, etag, answer)).into_response())
 }
 
-/// To the server that has the broadcast (RFC 9725 §4.5): with the same method, body and token.
-fn redirect(server: &str, broadcast: &BroadcastId, query: Option<&str>) -> Response {
-    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-    let url = format!("{}/whip/{broadcast}{query}", server.trim_end_matches('/'));
-    (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, url)]).into_response()
+/// To the server that has the broadcast (RFC 9725 §4.5): with the same method and body, and the token or the pass.
+fn redirect(server: &str, broadcast: &BroadcastId, query: Option<&str>, pass: Option<&str>) -> Response {
+    let asked = query.unwrap_or_default().split('&');
+    let asked = asked.filter(|pair| !pair.is_empty() && !pair.starts_with("pass="));
+    let query: Vec<String> = asked
+        .map(str::to_owned)
+        .chain(pass.map(|pass| format!("pass={pass}")))
+        .collect();
+    let mut url = format!("{}/whip/{broadcast}", server.trim_end_matches('/'));
+    if !query.is_empty() {
+        url = format!("{url}?{}", query.join("&"));
+    }
+    let headers = [
+        (header::LOCATION, url),
+        (header::CACHE_CONTROL, "no-store".into()),
+    ];
+    (StatusCode::TEMPORARY_REDIRECT, headers).into_response()
 }
 
 /// What may be sent here, and for whoever may publish the ICE servers with what they ask for. (A browser's preflight

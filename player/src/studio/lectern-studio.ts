@@ -78,6 +78,7 @@ export class LecternStudio extends LitElement {
       ${this.token ? nothing : html`<p class="notice bad" role="alert">This link has no token. Open the studio with the whole link that you were given: it ends with <code>#token=…</code></p>`}
       ${this.#problems()}
       ${incidents(this.broadcast)}
+      ${this.#elsewhere(this.broadcast)}
       ${this.#controls()}
       ${this.#stage(this.broadcast, host)}
       ${this.#devices()}
@@ -219,6 +220,14 @@ export class LecternStudio extends LitElement {
     if (!problem) return nothing;
     return html`<div class="notice bad refused" role="alert"><span>${kind === 'screen' ? 'The screen: ' : nothing}${problem.message}</span>
       ${problem.status === 409 && publisher.state === 'off' ? html`<button class="button small" @click=${() => void this.air?.start(true)}>Take over</button>` : nothing}</div>`;
+  }
+
+  /** The rest of the page knows only what its own server does. */
+  #elsewhere({ id }: Broadcast) {
+    const server = this.air?.all.map(({ publisher }) => publisher.server).find((server) => server && server !== location.origin);
+    if (!server) return nothing;
+    return html`<p class="notice warn" role="status">This lecture is on air at another server, and so are you. Who else is, the layout and the end of the lecture are in
+      <a href="${server}/studio/${id}#token=${this.token}" target="_blank" rel="noopener">the studio there</a>.</p>`;
   }
 
   // --- who is on air, and how they are seen

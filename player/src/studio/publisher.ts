@@ -74,6 +74,11 @@ export class Publisher extends EventTarget {
     if (session) await this.#giveBack(session);
   }
 
+  /** The origin of the server that has the session; null while there is none. */
+  get server(): string | null {
+    return this.#session?.server ?? null;
+  }
+
   get #video(): MediaStreamTrack | null {
     return this.#stream.getVideoTracks()[0] ?? null;
   }

@@ -48,6 +48,11 @@ export class WhipSession {
     return this.#resource ? (new URL(this.#resource).pathname.split('/').at(-1) ?? null) : null;
   }
 
+  /** The server that has it: not always the one that was asked. */
+  get server(): string | null {
+    return this.#resource ? new URL(this.#resource).origin : null;
+  }
+
   /** `takeover`: the id of the session whose place this one takes; `true` is whichever is there. */
   async open(takeover: string | null): Promise<void> {
     await this.connection.setLocalDescription();
