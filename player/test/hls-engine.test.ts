@@ -7,7 +7,8 @@ interface RetryConfig {
 type Listener = (event: string, data?: unknown) => void;
 
 /** As hls.js does it: without its source the video is paused at 0, and it tells before and after. */
-const { FakeHls } = vi.hoisted(() => {
+const { FakeHls, EDGE_S } = vi.hoisted(() => {
+  const EDGE_S = 1_000;
   class FakeHls {
     static all: FakeHls[] = [];
     static live = true;
@@ -20,7 +21,7 @@ const { FakeHls } = vi.hoisted(() => {
       FakeHls.all.push(this);
     }
     get latestLevelDetails() {
-      return { live: FakeHls.live, age: 0, edge: 1_000 };
+      return { live: FakeHls.live, age: 0, edge: EDGE_S };
     }
     on = (event: string, listener: Listener) => this.listeners.push([event, listener]);
     tell = (event: string, data?: unknown) => this.listeners.forEach(([name, listener]) => name === event && listener(event, data));
@@ -43,7 +44,7 @@ const { FakeHls } = vi.hoisted(() => {
       this.listeners = [];
     }
   }
-  return { FakeHls };
+  return { FakeHls, EDGE_S };
 });
 vi.mock('hls.js', async (original) => ({ ...(await original<object>()), default: FakeHls }));
 
@@ -147,6 +148,28 @@ describe('a picture that stands still, as a seek into a gap leaves it', () => {
     video.paused = true;
     await vi.advanceTimersByTimeAsync(12_000);
     expect([video.currentTime, FakeHls.all.length]).toEqual([42, 1]);
+  });
+});
+
+describe('the end of what is over', () => {
+  const over = vi.fn();
+
+  beforeEach(() => {
+    FakeHls.live = false;
+    over.mockClear();
+    engine.addEventListener('over', over);
+  });
+
+  test('is told when a crumb of it never comes', async () => {
+    video.currentTime = EDGE_S - 0.2;
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect([over.mock.calls.length, FakeHls.all.length]).toEqual([1, 1]);
+  });
+
+  test('is loaded anew when more of it is missing', async () => {
+    video.currentTime = EDGE_S - 2;
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect([over.mock.calls.length, FakeHls.all.length, hls().config.startPosition]).toEqual([0, 2, EDGE_S - 2]);
   });
 });
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Standstill, type Cure, type Look } from '../src/core/standstill';
 
-const AT: Look = { playing: true, timeS: 100, buffered: [], edgeS: 110, lastMediaMs: 0 };
+const AT: Look = { playing: true, live: true, timeS: 100, buffered: [], edgeS: 110, lastMediaMs: 0 };
 
 /** Looks once a second; the cures with their seconds. */
 function watch(seconds: number, look: (second: number) => Partial<Look>): [number, Cure][] {
@@ -67,6 +67,34 @@ describe('a picture that stands still', () => {
 
   test('far from the next media waits for its own', () => {
     expect(watch(20, () => ({ buffered: [{ startS: 110, endS: 120 }] }))).toEqual([]);
+  });
+});
+
+describe('a picture that stands at the end', () => {
+  const END = { live: false, timeS: 108, buffered: [{ startS: 90, endS: 110 }] };
+
+  test('a crumb away has come to it', () => {
+    expect(watch(6, () => ({ ...END, timeS: 109.6 }))).toEqual([[3, 'over']]);
+  });
+
+  test('before the last segment is built anew, ever less often', () => {
+    expect(watch(30, () => END)).toEqual([
+      [3, 'rebuild'],
+      [9, 'rebuild'],
+      [21, 'rebuild'],
+    ]);
+  });
+
+  test('waits for the last parts, that come with the end, however long it has stood', () => {
+    expect(watch(15, (second) => ({ ...END, buffered: [], live: second < 10 }))).toEqual([[13, 'rebuild']]);
+  });
+
+  test('is left alone while it is paused', () => {
+    expect(watch(20, () => ({ ...END, playing: false }))).toEqual([]);
+  });
+
+  test('more than a segment away goes on as anywhere else', () => {
+    expect(watch(6, () => ({ live: false, buffered: holeAhead }))).toEqual([[3, { seekS: 100.45 }]]);
   });
 });
 

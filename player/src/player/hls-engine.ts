@@ -15,11 +15,6 @@ const RELAPSE_MS = 5_000;
 /** A live playlist that has not grown for this long is asked for anew. */
 const STALE_S = 12;
 const CHECK_MS = 1_000;
-/** Standing still nearer to the end than this is waiting for the last segment. */
-const LAST_S = 3.5;
-/** Nobody misses so little. */
-const CRUMB_S = 0.5;
-const STUCK_CHECKS = 3;
 const INTERRUPTED = 'The connection is interrupted. Trying again…';
 
 /** As hls.js has it for the first one listed. */
@@ -69,8 +64,6 @@ export class HlsEngine extends EventTarget implements Engine {
   #checking: ReturnType<typeof setInterval>;
   #mediaErrorAt = -Infinity;
   #level = -1;
-  #lastTimeS = NaN;
-  #stillFor = 0;
   #following = true;
   #latency = new LatencyController();
   #standstill = new Standstill();
@@ -311,35 +304,18 @@ export class HlsEngine extends EventTarget implements Engine {
   #check(): void {
     const details = this.#hls.latestLevelDetails;
     if (details?.live) this.#checkAge(details);
-    else if (details) this.#checkEnd(details);
     if (details) this.#checkMovement(details);
   }
 
   #checkMovement({ edge, live }: LevelDetails): void {
     const { currentTime: timeS, paused, ended } = this.video;
-    const atEnd = !live && edge - timeS < LAST_S;
-    const look = { playing: !paused && !ended && !atEnd, timeS, buffered: this.#stretches, edgeS: edge, lastMediaMs: this.#lastMediaMs };
+    const look = { playing: !paused && !ended, live, timeS, buffered: this.#stretches, edgeS: edge, lastMediaMs: this.#lastMediaMs };
     const cure = this.#standstill.check(performance.now(), look);
     if (cure === null) return;
     console.warn('the picture stands still', timeS, JSON.stringify(cure));
     if (cure === 'rebuild') this.#rebuild();
+    else if (cure === 'over') this.dispatchEvent(new Event('over'));
     else this.video.currentTime = cure.seekS;
-  }
-
-  /**
-   * hls.js can miss the last parts when they come in the same update as EXT-X-ENDLIST, or when sound and picture end a
-   * few milliseconds apart: it takes the last segment for loaded, and waits for its end for ever.
-   */
-  #checkEnd({ edge }: LevelDetails): void {
-    const { currentTime, paused, ended } = this.video;
-    const still = !paused && !ended && currentTime === this.#lastTimeS;
-    this.#lastTimeS = currentTime;
-    this.#stillFor = still ? this.#stillFor + 1 : 0;
-    if (this.#stillFor < STUCK_CHECKS) return;
-    this.#stillFor = 0;
-    if (edge - currentTime < CRUMB_S) this.dispatchEvent(new Event('over'));
-    // Started anew it loads the last segment whole.
-    else if (edge - currentTime < LAST_S) this.#rebuild();
   }
 
   /** hls.js stops asking for a playlist that did not change for ten times; a broadcast may go on much later. */
