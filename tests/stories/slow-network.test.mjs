@@ -5,9 +5,10 @@ import { after, before, test } from 'node:test';
 import { launch } from '../harness/browser.mjs';
 import { Lectern } from '../harness/lectern.mjs';
 import { summary } from '../harness/measure.mjs';
+import { closedUntil, renditions } from '../harness/presentation.mjs';
 import { ProcessPublisher } from '../harness/publisher/process.mjs';
 import { SlowHttp } from '../harness/slow-http.mjs';
-import { until } from '../harness/until.mjs';
+import { soon, until } from '../harness/until.mjs';
 import { Viewer } from '../harness/viewer.mjs';
 
 const ID = 'limits';
@@ -15,6 +16,9 @@ const ONE = { timeout: 180_000 };
 const OUTAGE_MS = 3_000;
 /** Ten seconds of pictures. */
 const SOME = 300;
+const SEGMENT_S = 3.2;
+/** So near before what is there that nobody misses what is left out. */
+const HOLE_S = 0.4;
 /** As `src/core/latency.ts` has them. */
 const [SLOWEST, FASTEST] = [0.95, 1.08];
 
@@ -107,3 +111,47 @@ test('a server that is away: it is asked again until it is back', ONE, async (t)
   assert.deepEqual(viewer.errors, []);
   await viewer.close();
 });
+
+test('a segment that is asked for and never comes: the picture goes on behind it', ONE, async (t) => {
+  const [best] = await renditions(`${lectern.url}/broadcasts/${ID}/index.m3u8`);
+  // Whole segments are asked for only where no parts are listed any more.
+  await until('there is something to go back to', async () => (await closedUntil(best)) >= 6);
+  const viewer = await watch('unanswered');
+  await viewer.plays();
+  const [unanswered, cures] = [[], []];
+  viewer.page.on('console', (message) => message.text().includes('the picture stands still') && cures.push(message.text()));
+  await viewer.page.route(/\/1\.m4s$/, (route) => void unanswered.push(route.request().url()));
+  const behindS = 2 * SEGMENT_S;
+  await jump(viewer, behindS + SEGMENT_S / 2);
+  await until('there is enough to go on with', async () => (await bufferedFrom(viewer, behindS)) > SEGMENT_S);
+  const since = Date.now();
+  // No browser ends a seek into a hole, and hls.js jumps over none that it waits for.
+  const wentOnS = await soon('it to go on', jump(viewer, behindS - HOLE_S));
+  t.diagnostic(`it went on ${((Date.now() - since) / 1000).toFixed(1)} s after the jump, at ${wentOnS.toFixed(2)} s; ${unanswered.length} requests without an answer`);
+  assert.ok(unanswered.length > 0, 'it was asked for');
+  assert.ok(cures.length > 0, 'the page saw that its picture stood');
+  assert.ok(wentOnS >= behindS && wentOnS < behindS + SEGMENT_S, 'right behind the hole');
+  await viewer.plays();
+  assert.deepEqual(viewer.errors, []);
+  await viewer.close();
+});
+
+/** On the video's time line. @returns {Promise<number>} where it is when the browser has it */
+const jump = (viewer, toS) =>
+  viewer.page.evaluate(
+    (to) =>
+      new Promise((resolve) => {
+        const video = watching.video();
+        video.addEventListener('seeked', () => resolve(video.currentTime), { once: true });
+        video.currentTime = to;
+      }),
+    toS,
+  );
+
+/** How much is there from that place on, in seconds. */
+const bufferedFrom = (viewer, atS) =>
+  viewer.page.evaluate((at) => {
+    const { buffered } = watching.video();
+    const ends = Array.from({ length: buffered.length }, (_, i) => (buffered.start(i) < at + 0.1 ? buffered.end(i) : 0));
+    return Math.max(at, ...ends) - at;
+  }, atS);
