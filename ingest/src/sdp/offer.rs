@@ -31,6 +31,13 @@ pub(crate) struct Media {
     pub rids: Vec<String>,
 }
 
+impl Media {
+    /// Whether it may send several streams at once: the layers of simulcast, named or declared.
+    pub fn may_be_layered(&self) -> bool {
+        self.rids.len() > 1 || self.ssrcs.len() > 1
+    }
+}
+
 /// The ids of the RTP header extensions that say whose a packet is (RFC 9143 §15, RFC 8852); 0 where not offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Labels {

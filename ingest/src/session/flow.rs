@@ -7,7 +7,8 @@ use timeline::{BroadcastId, Codec, SourceName, Span};
 use super::lane::Arriving;
 use super::reading::{self, Reading};
 use crate::capture::TrackIndex;
-use crate::rtp::{Intake, Jitter, Packet};
+use crate::peer::Feedback;
+use crate::rtp::{Intake, Jitter, Packet, Repair};
 
 /// One RTP stream on its way to a track.
 pub(super) struct Flow {
@@ -24,18 +25,18 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub fn new(arriving: Arriving, source: &SourceName, clock: TrackIndex, now: Instant) -> Self {
+    pub fn new(arriving: Arriving, clock: TrackIndex, repair: Repair, gauges: Gauges, now: Instant) -> Self {
         let codec = arriving.codec;
         Flow {
             ssrc: arriving.ssrc,
             rid: arriving.rid,
             codec,
             clock,
-            intake: Intake::new(codec, arriving.repair),
+            intake: Intake::new(codec, repair),
             jitter: Jitter::new(codec.clock_rate()),
             heard: now,
             arrivals: Arrivals::default(),
-            gauges: Gauges::new(arriving.broadcast, source, codec),
+            gauges,
         }
     }
 
@@ -55,6 +56,15 @@ impl Flow {
     pub fn left(&self, came: Span, waited: Duration) {
         self.gauges.network.record(came.as_secs_f64().max(0.0));
         self.gauges.jitter_buffer.record(waited.as_secs_f64());
+    }
+
+    /// What is to be asked of the publisher: the packets that are missing, and a keyframe.
+    pub fn feedback(&mut self, now: Instant, rtt: Duration) -> impl Iterator<Item = Feedback> + use<> {
+        let (ssrc, sequences) = (self.ssrc, self.intake.nacks(now, rtt));
+        let nack = (!sequences.is_empty()).then_some(Feedback::Nack { ssrc, sequences });
+        let keyframe = self.intake.keyframe_due(now);
+        nack.into_iter()
+            .chain(keyframe.then_some(Feedback::Keyframe { ssrc }))
     }
 
     pub fn is_silent(&self, now: Instant, length: Duration) -> bool {
@@ -102,7 +112,7 @@ impl Arrivals {
     }
 }
 
-struct Gauges {
+pub(super) struct Gauges {
     packets: Counter,
     lost: Counter,
     repaired: Counter,
@@ -117,7 +127,7 @@ struct Gauges {
 }
 
 impl Gauges {
-    fn new(broadcast: &BroadcastId, source: &SourceName, codec: Codec) -> Self {
+    pub fn new(broadcast: &BroadcastId, source: &SourceName, codec: Codec) -> Self {
         let labels = [
             ("broadcast", broadcast.as_str().to_owned()),
             ("track", if codec.is_video() { "video" } else { "audio" }.into()),

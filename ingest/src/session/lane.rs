@@ -4,12 +4,13 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use timeline::{BroadcastId, Codec, SourceName, TrackId};
+use timeline::{BroadcastId, Codec, SourceName};
 
-use super::flow::Flow;
+use super::clock::Clock;
+use super::flow::{Flow, Gauges};
 use super::layers::{Choice, Layer};
 use super::reading::{Reading, labels};
-use crate::capture::{CaptureClock, TrackIndex};
+use crate::capture::TrackIndex;
 use crate::rtp::{Picture, Repair, size};
 
 /// Another SSRC takes a stream's place when the one before has been silent for so long.
@@ -25,8 +26,10 @@ const MAX_WAITING_BYTES: usize = 10 * 1024 * 1024;
 pub(super) struct Lane {
     broadcast: BroadcastId,
     pub source: SourceName,
-    /// Once its first frame was sent.
-    pub track: Option<TrackId>,
+    /// Whether the section may send several streams at once.
+    layered: bool,
+    /// How long a missing packet is waited for.
+    repair: Repair,
     pub flows: Vec<Flow>,
     /// Of each flow, in the same order.
     layers: Vec<Layer>,
@@ -48,11 +51,12 @@ struct Waiting {
 pub(super) type Shown = (usize, Picture);
 
 impl Lane {
-    pub fn new(broadcast: &BroadcastId, source: SourceName) -> Self {
+    pub fn new(broadcast: &BroadcastId, source: SourceName, layered: bool, repair: Repair) -> Self {
         Lane {
             broadcast: broadcast.clone(),
             source,
-            track: None,
+            layered,
+            repair,
             flows: Vec::new(),
             layers: Vec::new(),
             waiting: Vec::new(),
@@ -66,10 +70,10 @@ impl Lane {
     pub fn flow(
         &mut self,
         arriving: Arriving,
-        clock: &mut CaptureClock,
+        clock: &mut Clock,
         now: Instant,
     ) -> Result<&mut Flow, PlaceTaken> {
-        let Arriving { codec, ssrc, rid, .. } = &arriving;
+        let Arriving { codec, ssrc, rid } = &arriving;
         let known = self
             .flows
             .iter()
@@ -83,21 +87,28 @@ impl Lane {
         let place = self.flows.iter().position(same);
         match place.or_else(|| self.flows.iter().position(is_over)) {
             Some(n) => {
-                let index = self.flows[n].clock;
-                clock.restart(index, codec.clock_rate());
-                self.replace(n, arriving.begin(&self.source, index, now));
+                let index = clock.begin(codec.clock_rate(), Some(self.flows[n].clock));
+                self.replace(n, self.begin(arriving, index, now));
                 Ok(&mut self.flows[n])
             }
-            None if self.flows.is_empty() || (arriving.layered && self.flows.len() < MAX_LAYERS) => {
-                let index = clock.add_track(codec.clock_rate());
+            None if self.flows.is_empty() || (self.layered && self.flows.len() < MAX_LAYERS) => {
+                let index = clock.begin(codec.clock_rate(), None);
                 self.layers.push(Layer::default());
                 self.waiting.push(Waiting::default());
-                self.flows.push(arriving.begin(&self.source, index, now));
+                self.flows.push(self.begin(arriving, index, now));
                 let last = self.flows.len() - 1;
                 Ok(&mut self.flows[last])
             }
             None => Err(PlaceTaken),
         }
+    }
+
+    fn begin(&self, arriving: Arriving, clock: TrackIndex, now: Instant) -> Flow {
+        let Arriving { codec, ssrc, rid } = &arriving;
+        let rid = rid.as_deref().map(String::from_utf8_lossy);
+        tracing::info!(codec = codec.name(), ssrc, ?rid, "a stream begins");
+        let gauges = Gauges::new(&self.broadcast, &self.source, *codec);
+        Flow::new(arriving, clock, self.repair, gauges, now)
     }
 
     fn replace(&mut self, n: usize, flow: Flow) {
@@ -227,22 +238,9 @@ impl Waiting {
 /// A stream's place is taken by another that still comes.
 pub(super) struct PlaceTaken;
 
-/// A stream's first packet.
-pub(super) struct Arriving<'a> {
-    pub broadcast: &'a BroadcastId,
+/// What a packet says of its stream.
+pub(super) struct Arriving {
     pub codec: Codec,
     pub ssrc: u32,
     pub rid: Option<Bytes>,
-    /// Whether the section may send several streams at once.
-    pub layered: bool,
-    /// How long a missing packet is waited for.
-    pub repair: Repair,
-}
-
-impl Arriving<'_> {
-    fn begin(self, source: &SourceName, clock: TrackIndex, now: Instant) -> Flow {
-        let rid = self.rid.as_deref().map(String::from_utf8_lossy);
-        tracing::info!(codec = self.codec.name(), self.ssrc, ?rid, "a stream begins");
-        Flow::new(self, source, clock, now)
-    }
 }

@@ -24,23 +24,7 @@ impl Drop for Reading {
     }
 }
 
-/// What the session of a source is measured by.
-pub(super) struct Path {
-    pub rtt: Reading,
-    /// The server's clock less the sender's.
-    pub sender_offset: Reading,
-}
-
-impl Path {
-    pub fn of(broadcast: &BroadcastId, source: &SourceName) -> Self {
-        let labels = labels(broadcast, source);
-        Path {
-            rtt: Reading::of(metrics::gauge!("lectern_ingest_rtt_seconds", &labels)),
-            sender_offset: Reading::of(metrics::gauge!("lectern_ingest_sender_offset_seconds", &labels)),
-        }
-    }
-}
-
+/// What a source is measured by.
 pub(super) fn labels(broadcast: &BroadcastId, source: &SourceName) -> [(&'static str, String); 2] {
     [
         ("broadcast", broadcast.to_string()),

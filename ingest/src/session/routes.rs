@@ -49,10 +49,6 @@ impl Routes {
         }
     }
 
-    pub fn sections(&self) -> &[Media] {
-        &self.sections
-    }
-
     /// `None` for packets that are nobody's: of a format that was not agreed, or that nothing assigns.
     pub fn route(&mut self, packet: Packet, label: Option<&Label>) -> Option<Routed> {
         match *self.formats.get(&packet.payload_type)? {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use timeline::{BroadcastId, SourceName};
 
-use super::reading::labels;
+use crate::session::reading::labels;
 
 /// Where a publisher stands on its way to the first picture.
 pub(super) struct Start {
