@@ -113,6 +113,8 @@ pub struct Sources {
     told: BTreeMap<SourceName, Told>,
 }
 
+/// A source's. When it is over its gauges are NaN, which is no value. Ingest has its own such gauges (`reading.rs`):
+/// both crates know `timeline` alone, which has no metrics.
 struct Told {
     late: Counter,
     lateness_ms: Gauge,
@@ -159,7 +161,6 @@ impl Told {
 
 impl Drop for Told {
     fn drop(&mut self) {
-        // NaN is no value.
         self.lateness_ms.set(f64::NAN);
         self.sound_shift_ms.set(f64::NAN);
     }

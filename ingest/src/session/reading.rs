@@ -5,6 +5,7 @@ use timeline::{BroadcastId, SourceName};
 
 /// A gauge that tells something as long as its session lasts: before its first value and after the session it is NaN,
 /// which is no value.
+/// The transcoder has its own (`report.rs`): both crates know `timeline` alone, which has no metrics.
 pub(super) struct Reading(Gauge);
 
 impl Reading {
