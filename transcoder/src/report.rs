@@ -11,25 +11,20 @@ use crate::confine::Confined;
 use crate::encode::TOP;
 use crate::wire::{Job, Report, SourceReport};
 
-/// What a picture's time in the transcoder goes on (docs/latency.md).
-pub struct Stages {
-    decode: Histogram,
-    grid: Histogram,
-    encode: Histogram,
-    encode_sound: Histogram,
-}
-
 /// The top rung; the slowest one releases it.
 const PICTURES: TrackId = TOP;
 
+/// What a picture's time in a child goes on (docs/latency.md).
+pub struct Stages {
+    decode: Histogram,
+    grid: Histogram,
+}
+
 impl Stages {
     pub fn of(broadcast: &BroadcastId) -> Self {
-        let stage = |stage: &'static str| histogram!("lectern_latency_seconds", "broadcast" => broadcast.to_string(), "stage" => stage);
         Stages {
-            decode: stage("decode"),
-            grid: stage("grid"),
-            encode: stage("encode"),
-            encode_sound: stage("encode_sound"),
+            decode: stage(broadcast, "decode"),
+            grid: stage(broadcast, "grid"),
         }
     }
 
@@ -38,9 +33,24 @@ impl Stages {
         seconds(&self.decode, &report.decode_s);
         seconds(&self.grid, &report.grid_s);
     }
+}
+
+/// How long after they were due frames reach the line (docs/latency.md).
+pub struct Released {
+    encode: Histogram,
+    encode_sound: Histogram,
+}
+
+impl Released {
+    pub fn of(broadcast: &BroadcastId) -> Self {
+        Released {
+            encode: stage(broadcast, "encode"),
+            encode_sound: stage(broadcast, "encode_sound"),
+        }
+    }
 
     /// A frame reaches the line. It was due at its capture time plus D.
-    pub fn released(&self, job: &Job, config: &Config, frame: &Frame, ladder: usize) {
+    pub fn frame(&self, job: &Job, config: &Config, frame: &Frame, ladder: usize) {
         let encode = match frame.track {
             PICTURES => &self.encode,
             TrackId(n) if n as usize == ladder => &self.encode_sound,
@@ -49,6 +59,15 @@ impl Stages {
         let due = job.timeline.wall(frame.at) + config.line_delay();
         encode.record((WallTime::from(SystemTime::now()) - due).as_secs_f64());
     }
+}
+
+fn stage(broadcast: &BroadcastId, stage: &'static str) -> Histogram {
+    histogram!("lectern_latency_seconds", "broadcast" => broadcast.to_string(), "stage" => stage)
+}
+
+/// Adds to a counter of this broadcast.
+pub fn count(broadcast: &BroadcastId, name: &'static str, by: u64) {
+    metrics::counter!(name, "broadcast" => broadcast.to_string()).increment(by);
 }
 
 /// The processor time this process has used so far, in milliseconds.
@@ -87,8 +106,8 @@ pub fn publish(broadcast: &BroadcastId, report: &Report) {
         ("lectern_transcoder_b_frames_total", report.b_frames),
         ("lectern_transcoder_cpu_milliseconds_total", report.cpu_ms),
     ];
-    for (name, count) in counters {
-        metrics::counter!(name, "broadcast" => broadcast.to_string()).increment(count);
+    for (name, by) in counters {
+        count(broadcast, name, by);
     }
     let gauges = [
         ("lectern_transcoder_lateness_milliseconds", counts.lateness_ms),

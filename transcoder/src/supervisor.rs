@@ -1,37 +1,36 @@
 //! The parent's side: a child process makes the line, and when it dies the next one takes the line up where it
 //! ended.
 
+mod egress;
 mod incident;
 mod patience;
 mod process;
+mod source;
 mod spare;
 mod words;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use timeline::feed::{Consumer, Producer, Record};
-use timeline::{Frame, MediaTime, Rendition, SourceName, Span, Stills, WallTime};
+use timeline::feed::{Consumer, Producer};
+use timeline::{Frame, MediaTime, SourceName, Span, WallTime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::backlog::Backlog;
-use crate::barrier::Barrier;
 use crate::confine::{Confined, Sandbox};
-use crate::line::Start;
 use crate::stall::RunQueue;
 use crate::wire::{FromChild, Job, ToChild};
-use crate::{Config, Error, Passthrough, report};
+use crate::{Config, Error, report};
 
 pub use incident::{Incident, Incidents, Reason};
 
+use egress::Egress;
 use incident::{Log, Loss};
 use patience::{Backoff, Watchdog};
 use process::Process;
+use source::Source;
 use spare::Spare;
 
-/// A line whose first child comes this long after its origin begins at the next segment boundary.
-const HOLE_BEHIND: Span = Span::from_millis(10_000);
 /// The source ended and children keep dying: after this the line ends with what is on it.
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
 /// A first child that cannot be spawned for want of memory, processes or files is tried for so long, …
@@ -39,8 +38,6 @@ const FIRST_WITHIN: Duration = Duration::from_secs(10);
 /// … so often.
 const SPAWN_EVERY: Duration = Duration::from_secs(1);
 const WATCH_EVERY: Duration = Duration::from_millis(100);
-/// Records that one message of the child may make of what waits at the barrier, and then some.
-const ROOM: usize = timeline::feed::CAPACITY / 8;
 
 /// Makes lines. Broadcasts that share one share a spare process.
 #[derive(Clone)]
@@ -67,24 +64,18 @@ impl Transcoder {
         incidents: watch::Sender<Incidents>,
     ) -> Result<(), Error> {
         self.config.check()?;
-        let start = first_slot(&job, now());
+        let job = Arc::new(job);
         let supervisor = Supervisor {
+            source: Source::new(&job, source),
+            egress: Egress::new(self.config.clone(), job.clone(), line),
             stages: report::Stages::of(&job.broadcast),
             sources: report::Sources::of(&job.broadcast),
-            start,
-            backlog: Backlog::default(),
-            barrier: None,
-            ladder: Vec::new(),
             sound_shifts_ms: Vec::new(),
-            end: None,
-            source: Some(source),
             config: self.config.clone(),
             spare: self.spare.clone(),
             log: Log::new(job.broadcast.clone(), incidents),
             confined: None,
-            stalled: false,
-            job: Arc::new(job),
-            line,
+            job,
         };
         supervisor.run().await
     }
@@ -100,44 +91,19 @@ pub async fn run(config: Config, job: Job, source: Consumer, line: Producer) -> 
     Transcoder::new(config).run(job, source, line, incidents).await
 }
 
-/// Slot 0, or, where a line is taken up that has run for long, the next segment (its MSN follows from it).
-fn first_slot(job: &Job, now: WallTime) -> Start {
-    let at = job.timeline.at(now);
-    let next = job.grid.msn(at) + 1;
-    let msn = match job.goes_on {
-        None if at - MediaTime::ZERO <= HOLE_BEHIND => return Start::default(),
-        None => next,
-        Some(earliest) => next.max(earliest),
-    };
-    let begins = job.grid.segment_start(msn);
-    Start {
-        slot: job.grid.slot(begins),
-        audio: begins.ticks() / timeline::AAC_FRAME.ticks(),
-    }
-}
-
 struct Supervisor {
-    stages: report::Stages,
-    sources: report::Sources,
     config: Arc<Config>,
     job: Arc<Job>,
-    /// `None` once it has ended.
-    source: Option<Consumer>,
-    line: Producer,
-    backlog: Backlog,
-    start: Start,
-    /// From the first child's announcement on.
-    barrier: Option<Barrier>,
-    ladder: Vec<Rendition>,
+    source: Source,
+    egress: Egress,
+    stages: report::Stages,
+    sources: report::Sources,
     /// Of each source, as last reported: the next child goes on with them.
     sound_shifts_ms: Vec<(SourceName, f64)>,
-    end: Option<(MediaTime, Instant)>,
     spare: Spare,
     log: Log,
     /// As last told by a child.
     confined: Option<Confined>,
-    /// Whoever takes the line does not keep up.
-    stalled: bool,
 }
 
 /// How a child came to its end.
@@ -156,21 +122,21 @@ impl Supervisor {
                 Ok(process) => process,
                 // Nothing ever ran: what was asked for cannot be run. Later it may be the machine's trouble.
                 Err(error)
-                    if self.ladder.is_empty() && (is_final(&error) || began.elapsed() > FIRST_WITHIN) =>
+                    if !self.egress.has_begun() && (is_final(&error) || began.elapsed() > FIRST_WITHIN) =>
                 {
-                    self.line.send(Record::End(MediaTime::ZERO));
+                    self.egress.end(MediaTime::ZERO);
                     return Err(error);
                 }
                 Err(error) => {
                     self.lost(&Loss::new(Reason::Spawn, error.to_string()));
                     self.pause(backoff.lost(Instant::now()).max(SPAWN_EVERY)).await;
                     if self.is_given_up() {
-                        return self.finish(self.job.grid.slot_start(self.next().slot));
+                        return self.finish(self.egress.next_at());
                     }
                     continue;
                 }
             };
-            let before = self.next();
+            let before = self.egress.next();
             watchdog.spawned(Instant::now());
             let over = self.attend(&mut process, &mut watchdog).await;
             process.kill().await;
@@ -178,17 +144,17 @@ impl Supervisor {
                 Over::Ended(at) => return self.finish(at),
                 // Nothing ever ran, and nothing will.
                 Over::Lost(loss) if self.may_not_run() => {
-                    self.line.send(Record::End(MediaTime::ZERO));
+                    self.egress.end(MediaTime::ZERO);
                     return Err(Error::Sandbox(loss.why));
                 }
                 Over::Lost(loss) => self.lost(&loss),
             }
-            if self.next() == before {
+            if self.egress.next() == before {
                 // It put nothing out: perhaps it died of what it was fed first.
-                self.backlog.forget();
+                self.source.forget();
             }
             if self.is_given_up() {
-                return self.finish(self.job.grid.slot_start(self.next().slot));
+                return self.finish(self.egress.next_at());
             }
             self.pause(backoff.lost(Instant::now())).await;
         }
@@ -201,20 +167,19 @@ impl Supervisor {
 
     /// What the child was fed last may be why, and is not fed to the next.
     fn lost(&mut self, loss: &Loss) {
-        self.log.lost(loss, self.next().slot);
+        self.log.lost(loss, self.egress.next().slot);
         if loss.suspect > Span::ZERO {
-            self.backlog.suspect(loss.suspect);
+            self.source.suspect(loss.suspect);
         }
     }
 
     /// The source ended, and no child finishes the line.
     fn is_given_up(&self) -> bool {
-        let finish_within = if self.ladder.is_empty() {
-            Duration::ZERO
-        } else {
-            FINISH_WITHIN
+        let finish_within = match self.egress.has_begun() {
+            true => FINISH_WITHIN,
+            false => Duration::ZERO,
         };
-        self.end.is_some_and(|(_, since)| since.elapsed() > finish_within)
+        self.source.since_end().is_some_and(|since| since > finish_within)
     }
 
     /// Waits before the next child. The source goes on meanwhile, and perhaps ends.
@@ -223,7 +188,7 @@ impl Supervisor {
         tokio::pin!(over);
         loop {
             tokio::select! {
-                record = next(&mut self.source) => drop(self.hear(record)),
+                told = self.source.next(self.egress.next_at()) => drop(told),
                 () = &mut over => return,
             }
         }
@@ -233,30 +198,17 @@ impl Supervisor {
     fn spawn(&mut self) -> Result<Process, Error> {
         let mut process = self.spare.take(&self.config)?;
         process.serve(&self.job.broadcast);
-        let start = self.next();
-        if let Some(barrier) = &mut self.barrier {
-            barrier.restart();
-        }
-        let (config, job) = ((*self.config).clone(), (*self.job).clone());
-        let caught_up = self.backlog.newest_pictures();
+        self.egress.restart();
         process.send(ToChild::Begin {
-            config,
-            job,
-            start,
-            first_still: self.first_still(),
-            caught_up,
+            config: (*self.config).clone(),
+            job: (*self.job).clone(),
+            start: self.egress.next(),
+            first_still: self.egress.first_still(),
+            caught_up: self.source.newest_pictures(),
             sound_shifts_ms: self.sound_shifts_ms.clone(),
         });
-        self.backlog
-            .records()
-            .for_each(|record| process.send(ToChild::Record(record)));
-        if self.backlog.is_broken() {
-            process.send(ToChild::Lost);
-        }
-        match self.end {
-            Some((at, _)) => process.send(ToChild::Record(Record::End(at))),
-            None => self.request_keyframe(),
-        }
+        self.source.so_far().for_each(|message| process.send(message));
+        self.source.request_keyframe();
         Ok(process)
     }
 
@@ -265,8 +217,8 @@ impl Supervisor {
         let mut run_queue = RunQueue::of(process.pid());
         loop {
             tokio::select! {
-                record = next(&mut self.source) => process.send(self.hear(record)),
-                message = process.next(), if !self.stalled => match message {
+                told = self.source.next(self.egress.next_at()) => process.send(told),
+                message = process.next(), if !self.egress.is_stalled() => match message {
                     Ok(Some(FromChild::Ended(at))) => return Over::Ended(at),
                     Ok(Some(message)) => {
                         if let Err(loss) = self.take(message, watchdog) {
@@ -284,7 +236,7 @@ impl Supervisor {
                     }
                 }
             }
-            self.note_room();
+            self.egress.note_room();
             if process.is_stuck() {
                 return Over::Lost(Loss::new(Reason::Hung, "it does not read what it is sent"));
             }
@@ -294,60 +246,23 @@ impl Supervisor {
     /// For how long the child has put nothing out, if it hangs.
     fn look_after(&self, watchdog: &mut Watchdog, run_queue: &mut RunQueue) -> Option<Duration> {
         let now = Instant::now();
-        if self.stalled {
+        if self.egress.is_stalled() {
             watchdog.excuse(now);
         }
         if !watchdog.is_worried(now) {
             run_queue.forget();
             return None;
         }
-        watchdog.bites(now, self.is_due(), run_queue.waited())
-    }
-
-    /// Before whoever takes the line loses a record of it, the child has to wait. What it cannot put out in time the
-    /// next child makes good: the line lags, and nothing is missing.
-    fn note_room(&mut self) {
-        let stalled = self.line.room() < ROOM.min(self.line.capacity() / 2);
-        if stalled && !self.stalled {
-            tracing::warn!(broadcast = %self.job.broadcast, slot = self.next().slot, "the line is not taken as fast as it comes: its encoders wait");
-            self.count("lectern_transcoder_line_stalls_total", 1);
-        }
-        self.stalled = stalled;
-    }
-
-    /// Remembers what the source says for children to come. Also gives what the present one is told.
-    fn hear(&mut self, record: Result<Option<Record>, timeline::feed::Overflow>) -> ToChild {
-        match record {
-            Ok(Some(Record::End(at))) => self.source_ended(at),
-            Ok(Some(record)) => {
-                self.backlog
-                    .push(&record, self.job.grid.slot_start(self.next().slot));
-                ToChild::Record(record)
-            }
-            // Every producer is gone: an end without a word.
-            Ok(None) => self.source_ended(self.job.timeline.at(now())),
-            Err(overflow) => {
-                tracing::warn!(broadcast = %self.job.broadcast, "from the source: {overflow}");
-                self.count("lectern_transcoder_lost_source_records_total", overflow.missed);
-                self.backlog.lost();
-                ToChild::Lost
-            }
-        }
-    }
-
-    fn source_ended(&mut self, at: MediaTime) -> ToChild {
-        self.source = None;
-        self.end = Some((at, Instant::now()));
-        ToChild::Record(Record::End(at))
+        watchdog.bites(now, self.egress.is_due(), run_queue.waited())
     }
 
     fn take(&mut self, message: FromChild, watchdog: &mut Watchdog) -> Result<(), Loss> {
         match message {
             FromChild::Ready(confined) => self.note_sandbox(confined),
-            FromChild::Ladder { renditions, stills } => self.announce(renditions, stills)?,
-            FromChild::Renewed(rendition) => self.renew(rendition)?,
+            FromChild::Ladder { renditions, stills } => self.egress.announce(renditions, stills)?,
+            FromChild::Renewed(rendition) => self.egress.renew(rendition)?,
             FromChild::Frame(frame) => self.release(frame, watchdog)?,
-            FromChild::KeyframeWanted => self.request_keyframe(),
+            FromChild::KeyframeWanted => self.source.request_keyframe(),
             FromChild::Hung(why) => return Err(Loss::hung_decoder(why)),
             FromChild::Report(report) => {
                 let shifts = report.sources.iter();
@@ -374,55 +289,8 @@ impl Supervisor {
         self.confined = Some(confined);
     }
 
-    fn announce(&mut self, ladder: Vec<Rendition>, stills: Stills) -> Result<(), Loss> {
-        if self.barrier.is_none() {
-            let copied = self.config.passthrough == Passthrough::Auto;
-            self.barrier = Some(
-                Barrier::new(self.job.grid, &ladder, stills, self.start, copied)
-                    .ok_or_else(|| Loss::new(Reason::Failed, "its ladder lacks pictures or sound"))?,
-            );
-            ladder
-                .iter()
-                .cloned()
-                .map(Record::Rendition)
-                .chain([Record::Stills(stills)])
-                .for_each(|record| self.line.send(record));
-            self.ladder = ladder;
-        } else if self.ladder != ladder {
-            // The same settings make the same parameter sets; if ever not, decoders that hold the first cannot
-            // be trusted with what follows, but a line that goes on is worth more than none.
-            tracing::error!(broadcast = %self.job.broadcast, "a respawned encoder describes its renditions differently");
-            self.count("lectern_transcoder_changed_renditions_total", 1);
-        }
-        Ok(())
-    }
-
-    /// The same rendition, but for its init.
-    fn renew(&mut self, rendition: Rendition) -> Result<(), Loss> {
-        let failed = |why: String| Loss::new(Reason::Failed, why);
-        let early = || failed("a rendition came before the ladder".into());
-        let barrier = self.barrier.as_mut().ok_or_else(early)?;
-        let same = |known: &Rendition| known.is_same_but_for_init(&rendition);
-        match self.ladder.iter().any(same) {
-            true => barrier.renew(rendition).map_err(|e| failed(e.to_string())),
-            false => Err(failed(format!("{} became another rendition", rendition.name))),
-        }
-    }
-
     fn release(&mut self, frame: Frame, watchdog: &mut Watchdog) -> Result<(), Loss> {
-        let early = || Loss::new(Reason::Failed, "a frame came before the ladder");
-        let barrier = self.barrier.as_mut().ok_or_else(early)?;
-        let (before, line) = (barrier.next().slot, &self.line);
-        let (stages, ladder) = (&self.stages, self.ladder.len());
-        barrier
-            .offer(frame, |record| {
-                if let Record::Frame(frame) = &record {
-                    stages.released(&self.job, &self.config, frame, ladder);
-                }
-                line.send(record);
-            })
-            .map_err(|e| Loss::new(Reason::Failed, e.to_string()))?;
-        if barrier.next().slot != before {
+        if self.egress.release(frame)? {
             let now = Instant::now();
             watchdog.released(now);
             self.log.released(now);
@@ -430,37 +298,9 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Whether the next slot should have left already.
-    fn is_due(&self) -> bool {
-        let at = self.job.grid.slot_start(self.next().slot);
-        self.job.timeline.wall(at) + self.config.line_delay() < now()
-    }
-
-    /// The first slot and audio frame that are not on the line.
-    fn next(&self) -> Start {
-        self.barrier.as_ref().map_or(self.start, Barrier::next)
-    }
-
-    /// The first segment whose still is not on the line.
-    fn first_still(&self) -> u64 {
-        let grid = self.job.grid;
-        let begun = grid.msn(grid.slot_start(self.start.slot));
-        self.barrier.as_ref().map_or(begun, Barrier::next_still)
-    }
-
     fn finish(&self, at: MediaTime) -> Result<(), Error> {
-        self.line.send(Record::End(at));
+        self.egress.end(at);
         Ok(())
-    }
-
-    fn request_keyframe(&self) {
-        if let Some(source) = &self.source {
-            source.request_keyframe();
-        }
-    }
-
-    fn count(&self, name: &'static str, by: u64) {
-        metrics::counter!(name, "broadcast" => self.job.broadcast.to_string()).increment(by);
     }
 }
 
@@ -473,14 +313,6 @@ fn is_final(error: &Error) -> bool {
     }
 }
 
-/// The next record of the source; never, once it has ended.
-async fn next(source: &mut Option<Consumer>) -> Result<Option<Record>, timeline::feed::Overflow> {
-    match source {
-        Some(source) => source.next().await,
-        None => std::future::pending().await,
-    }
-}
-
 fn now() -> WallTime {
     SystemTime::now().into()
 }
@@ -488,6 +320,7 @@ fn now() -> WallTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use timeline::feed::Record;
     use timeline::{Grid, Timeline};
 
     /// A file that is open for writing cannot be run (ETXTBSY), for now.
@@ -529,36 +362,5 @@ mod tests {
         // ENOENT, EACCES; EAGAIN, ENOMEM, EMFILE.
         assert_eq!([2, 13].map(|errno| is_final(&spawn(errno))), [true; 2]);
         assert_eq!([11, 12, 24].map(|errno| is_final(&spawn(errno))), [false; 3]);
-    }
-
-    #[test]
-    fn a_line_that_is_taken_up_late_goes_on_at_the_next_segment() {
-        let origin = WallTime::from_unix_millis(1_800_000_000_000);
-        let job = Job {
-            broadcast: "a".parse().unwrap(),
-            timeline: Timeline::starting(origin),
-            grid: Grid::default(),
-            goes_on: None,
-        };
-        assert_eq!(
-            first_slot(&job, origin + Span::from_millis(9_000)),
-            Start::default()
-        );
-        // 100 s: in segment 31, which ends at 102.4 s.
-        let segment = |msn: i64| Start {
-            slot: msn * 96,
-            audio: msn * 150,
-        };
-        assert_eq!(first_slot(&job, origin + Span::from_millis(100_000)), segment(32));
-        // An interrupted line never begins a segment again, however young it is, or the clock goes.
-        let interrupted = |earliest| Job {
-            goes_on: Some(earliest),
-            ..job.clone()
-        };
-        assert_eq!(
-            first_slot(&interrupted(1), origin + Span::from_millis(9_000)),
-            segment(3)
-        );
-        assert_eq!(first_slot(&interrupted(7), origin), segment(7));
     }
 }
