@@ -19,9 +19,7 @@ use serde::{Deserialize, Serialize};
 use timeline::BroadcastId;
 
 use crate::auth::{self, Auth, Claims, Grant, Role};
-use crate::broadcasts::{
-    Broadcast, Broadcasts, Defaults, Facts, Latency, Refused, State as LineState, Wanted,
-};
+use crate::broadcasts::{Broadcast, Broadcasts, Facts, Latency, Refused, State as LineState, Terms, Wanted};
 use crate::guests::Arrivals;
 use crate::problem::Problem;
 use crate::sources::Withdrawn;
@@ -45,7 +43,7 @@ pub struct Api {
     pub auth: Arc<Auth>,
     pub broadcasts: Broadcasts,
     /// What is not asked for.
-    pub defaults: Defaults,
+    pub defaults: Terms,
     pub rooms: chat::Rooms,
     pub arrivals: Arc<Arrivals>,
     /// Who publishes.
@@ -192,21 +190,18 @@ async fn create(
             format!("this token is not for {id}"),
         ));
     }
-    let Defaults {
-        guests,
-        latency,
-        part_hold_back_ms,
-        chat_subtitles,
-    } = api.defaults;
+    let defaults = api.defaults;
     let made = api
         .broadcasts
         .create(Wanted {
             id,
             title: wanted.title,
-            guests: wanted.guests.unwrap_or(guests),
-            latency: wanted.latency.unwrap_or(latency),
-            part_hold_back_ms: wanted.part_hold_back_ms.unwrap_or(part_hold_back_ms),
-            chat_subtitles: wanted.chat_subtitles.unwrap_or(chat_subtitles),
+            terms: Terms {
+                guests: wanted.guests.unwrap_or(defaults.guests),
+                latency: wanted.latency.unwrap_or(defaults.latency),
+                part_hold_back_ms: wanted.part_hold_back_ms.unwrap_or(defaults.part_hold_back_ms),
+                chat_subtitles: wanted.chat_subtitles.unwrap_or(defaults.chat_subtitles),
+            },
         })
         .await;
     let broadcast = made.map_err(|refused| {
@@ -283,7 +278,7 @@ async fn admit_guest(
             .insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
         return Ok(problem);
     }
-    if !broadcast.guests {
+    if !broadcast.terms.guests {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "this broadcast admits no guests",

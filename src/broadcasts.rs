@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use crate::clock;
 
 pub use broadcast::{Broadcast, Publisher};
-pub use facts::{Defaults, Facts, Latency, State, Wanted};
+pub use facts::{Facts, Latency, State, Terms, Wanted};
 
 use facts::{MAX_PART_HOLD_BACK_MS, MAX_TITLE_CHARS};
 
@@ -159,10 +159,12 @@ mod tests {
         Wanted {
             id: id.parse().unwrap(),
             title: "Algebra".into(),
-            guests: true,
-            latency: Latency::Standard,
-            part_hold_back_ms: 0,
-            chat_subtitles: false,
+            terms: Terms {
+                guests: true,
+                latency: Latency::Standard,
+                part_hold_back_ms: 0,
+                chat_subtitles: false,
+            },
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::auth::{Auth, Grant, Role};
-use crate::broadcasts::{Broadcasts, Defaults, Wanted};
+use crate::broadcasts::{Broadcasts, Terms, Wanted};
 use crate::clock;
 
 const TITLE: &str = "Waves and circles: a living demo lecture";
@@ -84,7 +84,7 @@ impl Demo {
     pub async fn start(
         auth: &Arc<Auth>,
         broadcasts: &Broadcasts,
-        defaults: Defaults,
+        defaults: Terms,
         inside: SocketAddr,
         scheme: &str,
         listen: SocketAddr,
@@ -93,10 +93,10 @@ impl Demo {
         let wanted = Wanted {
             id: id.clone(),
             title: TITLE.into(),
-            guests: true,
-            latency: defaults.latency,
-            part_hold_back_ms: defaults.part_hold_back_ms,
-            chat_subtitles: defaults.chat_subtitles,
+            terms: Terms {
+                guests: true,
+                ..defaults
+            },
         };
         broadcasts
             .create(wanted)

@@ -7,7 +7,7 @@ use timeline::{BroadcastId, Line, SourceName, Timeline, WallTime, feed};
 use tokio::sync::watch;
 
 use crate::auth::{Auth, Claims, Denied, Role};
-use crate::broadcasts::{Broadcast, Broadcasts, Defaults, Refused, Wanted};
+use crate::broadcasts::{Broadcast, Broadcasts, Refused, Terms, Wanted};
 use crate::clock;
 use crate::owners::Owners;
 use crate::sources::Withdrawn;
@@ -20,7 +20,7 @@ pub struct Doors {
     pub broadcasts: Broadcasts,
     /// Whether the first publish makes the broadcast.
     pub create_on_publish: bool,
-    pub defaults: Defaults,
+    pub defaults: Terms,
     /// Where several nodes share the broadcasts out among them.
     pub owners: Option<Arc<Owners>>,
 }
@@ -137,10 +137,7 @@ impl Doors {
         let wanted = Wanted {
             id: id.clone(),
             title: id.to_string(),
-            guests: self.defaults.guests,
-            latency: self.defaults.latency,
-            part_hold_back_ms: self.defaults.part_hold_back_ms,
-            chat_subtitles: self.defaults.chat_subtitles,
+            terms: self.defaults,
         };
         match self.broadcasts.create(wanted).await {
             Ok(broadcast) => Ok(broadcast),
@@ -267,7 +264,7 @@ impl chat::Gate for Doors {
     async fn subtitles(&self, id: &BroadcastId) -> bool {
         self.broadcasts
             .get(id)
-            .is_some_and(|broadcast| broadcast.chat_subtitles)
+            .is_some_and(|broadcast| broadcast.terms.chat_subtitles)
     }
 }
 
@@ -332,7 +329,7 @@ mod tests {
             auth: Arc::new(Auth::open(&crate::config::Auth::default(), data.path()).unwrap()),
             broadcasts,
             create_on_publish: true,
-            defaults: Defaults {
+            defaults: Terms {
                 guests: false,
                 latency: crate::broadcasts::Latency::Standard,
                 part_hold_back_ms: 0,

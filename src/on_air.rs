@@ -68,8 +68,8 @@ impl OnAir {
         let place = self.origin.open(packager::Job {
             broadcast: broadcast.id.clone(),
             timeline,
-            grid: broadcast.latency.grid(),
-            part_hold_back_ms: broadcast.part_hold_back_ms,
+            grid: broadcast.terms.latency.grid(),
+            part_hold_back_ms: broadcast.terms.part_hold_back_ms,
             texts: self.texts(&broadcast),
         });
         Airing {
@@ -90,7 +90,7 @@ impl OnAir {
             language: "und",
             segments: Arc::new(self.rooms.clone()),
         };
-        broadcast.chat_subtitles.then(chat).into_iter().collect()
+        broadcast.terms.chat_subtitles.then(chat).into_iter().collect()
     }
 
     /// Runs every broadcast that opens or was interrupted; returns when the server stops and all have ended.
@@ -200,7 +200,7 @@ impl OnAir {
         let job = transcoder::Job {
             broadcast: broadcast.id.clone(),
             timeline,
-            grid: broadcast.latency.grid(),
+            grid: broadcast.terms.latency.grid(),
             goes_on,
         };
         let incidents = broadcast.incidents();

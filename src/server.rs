@@ -20,7 +20,7 @@ use tower_http::trace::TraceLayer;
 use crate::api::Api;
 use crate::archive::{self, Uploads};
 use crate::auth::Auth;
-use crate::broadcasts::{Broadcasts, Defaults, Opened};
+use crate::broadcasts::{Broadcasts, Opened, Terms};
 use crate::config::Config;
 use crate::doors::Doors;
 use crate::http::Http;
@@ -70,7 +70,7 @@ pub async fn run(config: Config, with_demo: bool) -> anyhow::Result<()> {
 struct Server {
     auth: Arc<Auth>,
     broadcasts: Broadcasts,
-    defaults: Defaults,
+    defaults: Terms,
     openings: tokio::sync::mpsc::UnboundedReceiver<Opened>,
     interrupted: Vec<Airing>,
     on_air: OnAir,
@@ -93,7 +93,7 @@ impl Server {
         let auth = Arc::new(Auth::open(&config.auth, &config.data)?);
         let (archive, uploads) = archive::open(&config.archive, &config.data).await?;
         let (broadcasts, openings) = Broadcasts::open(archive.clone()).await?;
-        let defaults = Defaults {
+        let defaults = Terms {
             guests: config.broadcasts.guests,
             latency: config.broadcasts.latency,
             part_hold_back_ms: config.packager.part_hold_back_ms,

@@ -25,7 +25,7 @@ impl World {
         let archive = Arc::new(packager::archive::Disk::open(data.path().join("media")).unwrap());
         let auth = Arc::new(Auth::open(&config::Auth::default(), data.path()).unwrap());
         let (broadcasts, openings) = Broadcasts::open(archive.clone()).await.unwrap();
-        let defaults = Defaults {
+        let defaults = Terms {
             guests: true,
             latency: Latency::Standard,
             part_hold_back_ms: 0,
@@ -51,10 +51,7 @@ impl World {
         let wanted = Wanted {
             id: "algebra".parse().unwrap(),
             title: "Algebra".into(),
-            guests: true,
-            latency: Latency::Standard,
-            part_hold_back_ms: 0,
-            chat_subtitles: false,
+            terms: defaults,
         };
         let broadcast = broadcasts.create(wanted).await.unwrap();
         let api = Api {

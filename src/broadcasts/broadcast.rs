@@ -7,7 +7,7 @@ use timeline::feed::{Consumer, Policy, Producer, Record};
 use timeline::{BroadcastId, Grid, Layout, Line, MediaTime, SourceName, Span, Timeline, WallTime};
 use tokio::sync::{mpsc, watch};
 
-use super::{Facts, Latency, Opened, State};
+use super::{Facts, Opened, State, Terms};
 use crate::auth::Claims;
 use crate::clock;
 use crate::sources::{OnAir, Sources, TooMany};
@@ -15,13 +15,7 @@ use crate::sources::{OnAir, Sources, TooMany};
 pub struct Broadcast {
     pub id: BroadcastId,
     pub title: String,
-    /// Whether anyone may ask for a participant's token.
-    pub guests: bool,
-    pub latency: Latency,
-    /// PART-HOLD-BACK, in milliseconds; 0 is three part targets.
-    pub part_hold_back_ms: u32,
-    /// Whether its room is offered as subtitles.
-    pub chat_subtitles: bool,
+    pub terms: Terms,
     pub created: WallTime,
     /// Made by the first publisher; a feed is too large to keep one for every recording.
     source: Mutex<Option<Producer>>,
@@ -52,10 +46,7 @@ impl Broadcast {
         Broadcast {
             id: facts.id,
             title: facts.title,
-            guests: facts.guests,
-            latency: facts.latency,
-            part_hold_back_ms: facts.part_hold_back_ms,
-            chat_subtitles: facts.chat_subtitles,
+            terms: facts.terms,
             created: WallTime::from_unix_millis(facts.created),
             source: Mutex::default(),
             sources: Mutex::new(Sources::of(facts.layout, facts.cohosts, facts.withdrawn)),
@@ -82,10 +73,7 @@ impl Broadcast {
         Facts {
             id: self.id.clone(),
             title: self.title.clone(),
-            guests: self.guests,
-            latency: self.latency,
-            part_hold_back_ms: self.part_hold_back_ms,
-            chat_subtitles: self.chat_subtitles,
+            terms: self.terms,
             created: self.created.unix_millis(),
             state,
             origin,
@@ -219,7 +207,8 @@ impl Broadcast {
     /// The line, opened for a picture captured at `first` unless it is open already; none once it has ended.
     pub fn open_line(self: &Arc<Self>, first: WallTime) -> Option<Timeline> {
         let mut timeline = None;
-        let opening = Timeline::starting(first - head(self.latency.grid(), self.part_hold_back_ms));
+        let opening =
+            Timeline::starting(first - head(self.terms.latency.grid(), self.terms.part_hold_back_ms));
         let opened = self.line.send_if_modified(|line| match *line {
             Line::Waiting => {
                 timeline = Some(opening);
@@ -285,7 +274,7 @@ fn head(grid: Grid, part_hold_back_ms: u32) -> Span {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broadcasts::Wanted;
+    use crate::broadcasts::{Latency, Wanted};
     use bytes::Bytes;
     use timeline::{Frame, TrackId};
 
@@ -293,10 +282,12 @@ mod tests {
         let wanted = Wanted {
             id: "a".parse().unwrap(),
             title: "Algebra".into(),
-            guests: true,
-            latency: Latency::Standard,
-            part_hold_back_ms: 0,
-            chat_subtitles: false,
+            terms: Terms {
+                guests: true,
+                latency: Latency::Standard,
+                part_hold_back_ms: 0,
+                chat_subtitles: false,
+            },
         };
         let (opened, openings) = mpsc::unbounded_channel();
         let facts = Facts::of(wanted, clock::now()).unwrap();

@@ -18,16 +18,8 @@ pub const MAX_PART_HOLD_BACK_MS: u32 = 9_000;
 pub struct Facts {
     pub id: BroadcastId,
     pub title: String,
-    pub guests: bool,
-    /// Fixed: players stop for good when what it promises changes.
-    #[serde(default)]
-    pub latency: Latency,
-    /// Milliseconds; 0 is three part targets. As fixed.
-    #[serde(default)]
-    pub part_hold_back_ms: u32,
-    /// As fixed: what a playlist offers does not change.
-    #[serde(default)]
-    pub chat_subtitles: bool,
+    #[serde(flatten)]
+    pub terms: Terms,
     /// Unix milliseconds.
     pub created: i64,
     pub state: State,
@@ -77,12 +69,19 @@ impl Latency {
     }
 }
 
-/// What a broadcast is unless it is asked to be otherwise.
-#[derive(Clone, Copy)]
-pub struct Defaults {
+/// What a broadcast is made as, for good. A server has its own for those of which nothing else is said.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Terms {
+    /// Whether anyone may ask for a participant's token.
     pub guests: bool,
+    /// Fixed: players stop for good when what it promises changes.
+    #[serde(default)]
     pub latency: Latency,
+    /// PART-HOLD-BACK, in milliseconds; 0 is three part targets. As fixed.
+    #[serde(default)]
     pub part_hold_back_ms: u32,
+    /// Whether its room is offered as subtitles. As fixed: what a playlist offers does not change.
+    #[serde(default)]
     pub chat_subtitles: bool,
 }
 
@@ -91,10 +90,7 @@ pub struct Defaults {
 pub struct Wanted {
     pub id: BroadcastId,
     pub title: String,
-    pub guests: bool,
-    pub latency: Latency,
-    pub part_hold_back_ms: u32,
-    pub chat_subtitles: bool,
+    pub terms: Terms,
 }
 
 impl Facts {
@@ -105,16 +101,13 @@ impl Facts {
         {
             return Err(Refused::BadTitle);
         }
-        if wanted.part_hold_back_ms > MAX_PART_HOLD_BACK_MS {
+        if wanted.terms.part_hold_back_ms > MAX_PART_HOLD_BACK_MS {
             return Err(Refused::BadHoldBack);
         }
         Ok(Facts {
             title: title.to_owned(),
             id: wanted.id,
-            guests: wanted.guests,
-            latency: wanted.latency,
-            part_hold_back_ms: wanted.part_hold_back_ms,
-            chat_subtitles: wanted.chat_subtitles,
+            terms: wanted.terms,
             created: created.unix_millis(),
             state: State::Waiting,
             origin: None,
@@ -149,10 +142,12 @@ mod tests {
         let wanted = Wanted {
             id: "a".parse().unwrap(),
             title: title.into(),
-            guests: true,
-            latency: Latency::Standard,
-            part_hold_back_ms,
-            chat_subtitles: false,
+            terms: Terms {
+                guests: true,
+                latency: Latency::Standard,
+                part_hold_back_ms,
+                chat_subtitles: false,
+            },
         };
         Facts::of(wanted, WallTime::from_unix_millis(0)).err()
     }
