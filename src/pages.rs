@@ -25,17 +25,16 @@ const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 
 pub fn router(others: &[String]) -> anyhow::Result<axum::Router> {
     let studio = policy(others).context("node.others")?;
     Ok(axum::Router::new()
-        .route("/", get(|headers: HeaderMap| page("index.html", headers)))
+        .route(
+            "/",
+            get(|headers: HeaderMap| async move {
+                page("index.html", HeaderValue::from_static(POLICY), &headers)
+            }),
+        )
         .route("/watch/{id}", get(watch))
         .route(
             "/studio/{id}",
-            get(|headers: HeaderMap| async move {
-                let mut response = page("studio.html", headers).await;
-                if let Some(policy) = response.headers_mut().get_mut(header::CONTENT_SECURITY_POLICY) {
-                    *policy = studio;
-                }
-                response
-            }),
+            get(|headers: HeaderMap| async move { page("studio.html", studio, &headers) }),
         )
         .route("/assets/{*path}", get(asset))
         .fallback(|| async { Problem::not_found("there is nothing here") }))
@@ -59,13 +58,12 @@ pub fn is_origin(url: &str) -> bool {
     })
 }
 
-async fn page(name: &'static str, headers: HeaderMap) -> Response {
+fn page(name: &'static str, policy: HeaderValue, headers: &HeaderMap) -> Response {
     let Some(file) = Player::get(name) else {
         let detail = "the player is not built: run `make player` and build again";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response();
     };
-    let mut response = send(file, "no-cache", &headers);
-    let policy = HeaderValue::from_static(POLICY);
+    let mut response = send(file, "no-cache", headers);
     response
         .headers_mut()
         .insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -77,7 +75,7 @@ async fn page(name: &'static str, headers: HeaderMap) -> Response {
 
 /// What the page's script asks for first is on its way before the script is: two round trips less to the first picture.
 async fn watch(Path(id): Path<String>, headers: HeaderMap) -> Response {
-    let mut response = page("watch.html", headers).await;
+    let mut response = page("watch.html", HeaderValue::from_static(POLICY), &headers);
     // Only a name as a broadcast has it goes into a header.
     let Ok(id) = id.parse::<BroadcastId>() else {
         return response;
